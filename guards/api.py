@@ -1,0 +1,161 @@
+"""The public functions, in the words of somebody who writes a script.
+
+Paths may be strings; a trust may be a directory, a policy a name or a file, a key a PEM file.
+Each function turns those into the library's own nouns and calls the one place that does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from guards.gate import Admitted, Terms
+from guards.gate import require_pass as _require_pass
+from guards.provenance.manifest import Name, Source, parse_name
+from guards.provenance.memory import Memory
+from guards.provenance.proof import Proof
+from guards.provenance.signing import load_private
+from guards.provenance.trust import Trust
+from guards.provenance.trust import load as _load_trust
+from guards.publish import Claim, beside, manifest_path, publish
+from guards.scan import Progress, Request, Scanned
+from guards.scan import scan as _scan
+from guards.verdict import Policy, load_policy
+from guards.verify import Claimed
+from guards.verify import verify as _verify
+
+PathLike = str | Path
+
+
+def sign(
+    dataset: PathLike,
+    *,
+    key: PathLike,
+    name: str,
+    version: int,
+    sources: tuple[str, ...] = (),
+    expires: datetime | None = None,
+    columns: Mapping[str, str] | None = None,
+    out: PathLike | None = None,
+) -> Path:
+    """Claim a dataset and sign the claim; returns where the manifest is."""
+    claim = Claim(
+        name=parse_name(name),
+        version=version,
+        sources=tuple(Source(uri=uri) for uri in sources),
+        expires=expires,
+        columns=columns or {},
+    )
+    return publish(Path(dataset), claim, load_private(Path(key)), _path(out))
+
+
+def verify(
+    dataset: PathLike,
+    *,
+    trust: Trust | PathLike,
+    manifest: PathLike | None = None,
+    name: str | None = None,
+    version: int | None = None,
+    at: datetime | None = None,
+    state: PathLike | None = None,
+) -> Proof:
+    """Hold bytes against their signed claim; the proof is true when nothing stands against it."""
+    return _verify(
+        Claimed(
+            dataset=Path(dataset),
+            manifest=_path(manifest) or manifest_path(Path(dataset)),
+            trust=_trust(trust),
+            name=_name(name),
+            version=version,
+            at=at,
+            state=Memory(Path(state)) if state else None,
+        )
+    )
+
+
+def scan(
+    dataset: PathLike,
+    *,
+    trust: Trust | PathLike | None = None,
+    policy: Policy | PathLike = "default",
+    key: PathLike | None = None,
+    out: PathLike | None = None,
+    manifest: PathLike | None = None,
+    name: str | None = None,
+    version: int | None = None,
+    reference: PathLike | None = None,
+    ledger: PathLike | None = None,
+    state: PathLike | None = None,
+    at: datetime | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    progress: Progress = lambda rule, done, total: None,
+) -> Scanned:
+    """Examine a dataset, judge it, and write `out` (default: `DATASET.run`) with the record.
+
+    Raises GuardError only when it could not look; what the data can contain ends in the verdict.
+    """
+    request = Request(
+        dataset=Path(dataset),
+        policy=_policy(policy),
+        out=_path(out) or beside(Path(dataset), ".run"),
+        manifest=_path(manifest),
+        trust=_trust(trust) if trust is not None else None,
+        name=_name(name),
+        version=version,
+        at=at,
+        state=Memory(Path(state)) if state else None,
+        reference=_path(reference),
+        key=load_private(Path(key)) if key else None,
+        ledger=_path(ledger),
+        device=device,
+        seed=seed,
+    )
+    return _scan(request, progress)
+
+
+def require_pass(
+    dataset: PathLike,
+    record: PathLike,
+    trust: Trust | PathLike,
+    *,
+    policy: Policy | PathLike = "default",
+    name: str | None = None,
+    max_age: timedelta | None = None,
+    at: datetime | None = None,
+    ledger: PathLike | None = None,
+    state: PathLike | None = None,
+    into: PathLike | None = None,
+) -> Admitted:
+    """Admit exactly the bytes that passed, or raise GateRefused with every reason.
+
+    The line a training script adds. `policy` is the verifier's: a record that was judged under
+    another one is refused.
+    """
+    terms = Terms(
+        trust=_trust(trust),
+        policy=_policy(policy),
+        name=_name(name),
+        at=at,
+        max_age=max_age,
+        ledger=_path(ledger),
+        state=Memory(Path(state)) if state else None,
+    )
+    return _require_pass(Path(dataset), Path(record), terms, into=_path(into))
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return Path(path) if path is not None else None
+
+
+def _name(name: str | None) -> Name | None:
+    return parse_name(name) if name is not None else None
+
+
+def _trust(trust: Trust | PathLike) -> Trust:
+    return trust if isinstance(trust, Trust) else _load_trust(Path(trust))
+
+
+def _policy(policy: Policy | PathLike) -> Policy:
+    return policy if isinstance(policy, Policy) else load_policy(policy)

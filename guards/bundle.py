@@ -1,0 +1,103 @@
+"""The run directory: everything that was seen, bound together by one record.
+
+`report.json`, `rows.parquet`, each file of `evidence/`, the signed manifest and the policy are
+named in the record by the sha256 of their bytes; the page is made from them and needs no binding.
+That of `policy.json` is the policy's own digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from guards.data.case import Case
+from guards.digest import Digest, canonical_json
+from guards.files import write_atomically
+from guards.findings import Examination, Exhibit, Ran
+from guards.provenance.signing import PAYLOAD_TYPE, Envelope, PrivateKey, sign
+from guards.record import Record, payload
+from guards.report.document import document, rows_held, write_rows
+from guards.text import printable
+from guards.verdict import Policy, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a scan made of a case, to be written down."""
+
+    case: Case
+    policy: Policy
+    manifest: bytes | None
+    verdict: Verdict
+    examinations: tuple[Examination, ...]
+
+
+def write_run(
+    out: Path, made: Made, record: Record, path: Path, key: PrivateKey | None
+) -> tuple[Record, bytes]:
+    """Write the run into the empty directory `out`; returns the record and its envelope's bytes."""
+    from guards.report.html import render
+
+    _write_evidence(out, made)
+    write_rows(out / "rows.parquet", made.examinations, _located(made))
+    report = document(record, made.verdict, made.policy, made.examinations, _dataset(path, made))
+    write_atomically(out / "report.json", canonical_json(report) + b"\n")
+    write_atomically(out / "policy.json", canonical_json(made.policy.document))
+    if made.manifest is not None:
+        write_atomically(out / "manifest.json", made.manifest)
+    record = replace(record, bindings=_bindings(out))
+    signed = _envelope(record, key).to_json() + b"\n"
+    write_atomically(out / "record.json", signed)
+    write_atomically(out / "report.html", render(out).encode())
+    return record, signed
+
+
+def _envelope(record: Record, key: PrivateKey | None) -> Envelope:
+    if key is not None:
+        return sign(payload(record), key)
+    return Envelope(payload_type=PAYLOAD_TYPE, payload=payload(record), signatures=())
+
+
+def _bindings(out: Path) -> Mapping[str, str]:
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    return {str(path.relative_to(out)): Digest.of(path.read_bytes()).hex for path in files}
+
+
+def _write_evidence(out: Path, made: Made) -> None:
+    (out / "evidence").mkdir()
+    if not made.policy.pictures:
+        return
+    for exhibit in _exhibits(made.examinations):
+        (out / "evidence" / Path(exhibit.name).name).write_bytes(exhibit.data)
+
+
+def _exhibits(examinations: Sequence[Examination]) -> list[Exhibit]:
+    ran = [e.outcome for e in examinations if isinstance(e.outcome, Ran)]
+    return [exhibit for outcome in ran for exhibit in outcome.measured.exhibits]
+
+
+def _located(made: Made) -> Any:
+    from guards.report.document import no_rows
+
+    rows = rows_held(made.examinations)
+    return made.case.dataset.locate(rows) if rows else no_rows()
+
+
+def _dataset(path: Path, made: Made) -> dict[str, Any]:
+    case = made.case
+    manifest = case.proof.manifest if case.proof is not None else None
+    return {
+        "path": printable(str(path)),
+        "name": manifest.name.dataset if manifest else None,
+        "partition": (manifest.name.partition or None) if manifest else None,
+        "version": manifest.version if manifest else None,
+        "root": str(case.snapshot.root),
+        "files": [
+            {"path": e.path, "size": e.size, "digest": str(e.digest)} for e in case.snapshot.files
+        ],
+        "bytes": case.snapshot.size,
+        "rows": case.opened.rows if case.opened else None,
+        "roles": case.roles.columns(),
+    }

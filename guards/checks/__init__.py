@@ -1,0 +1,99 @@
+"""Every question that can be asked of a dataset, and the one place that asks them.
+
+A check is a module with `NEEDS` (the column roles without which it has nothing to look at), a
+frozen `Settings`, and `examine(case, settings) -> Measured`. It is a plain function: no base
+class, no registration by import. :func:`run` alone catches, times and names the outcome.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from guards._version import __version__
+from guards.data.case import Case
+from guards.digest import digest_json
+from guards.errors import Skip, UsageError
+from guards.findings import Examination, Failed, Inapplicable, Outcome, Ran, RunInfo, Skipped
+from guards.text import printable
+
+CHECKS: Mapping[str, str] = {
+    "integrity": "guards.checks.integrity",
+    "provenance": "guards.checks.provenance",
+    "quality": "guards.checks.quality",
+    "contract": "guards.checks.contract",
+    "drift": "guards.checks.drift",
+    "labels": "guards.checks.labels",
+    "sources": "guards.checks.sources",
+    "images": "guards.checks.images",
+    "triggers": "guards.checks.triggers",
+    "spectral": "guards.checks.spectral",
+    "clustering": "guards.checks.clustering",
+}
+_SEED_USERS = frozenset({"labels", "sources", "triggers", "spectral", "clustering"})
+
+
+def run(rule: str, case: Case, settings: Mapping[str, Any] | None = None) -> Examination:
+    """Ask one question of one case; never raises for anything that the data can cause."""
+    if rule not in CHECKS:
+        raise UsageError(f"unknown rule {rule!r}; known rules: {', '.join(CHECKS)}")
+    module = import_module(CHECKS[rule])
+    try:
+        chosen = module.Settings(**(settings or {}))
+    except TypeError as error:
+        raise UsageError(f"settings of rule {rule!r}: {error}") from error
+    started = time.perf_counter()
+    outcome = _outcome(module, case, chosen)
+    return Examination(
+        rule=rule,
+        snapshot=case.snapshot.root,
+        outcome=outcome,
+        inputs=_inputs(rule, case, chosen),
+        run=RunInfo(seconds=time.perf_counter() - started, device=case.device, threads=_threads()),
+    )
+
+
+def _threads() -> int:
+    """How many threads torch sums on; 1 while nobody needed it."""
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch is not None else 1
+
+
+def _outcome(module: Any, case: Case, settings: Any) -> Outcome:
+    missing = module.NEEDS - case.roles.present
+    if missing and case.opened is None and not case.roles.columns():
+        return Skipped(case.closed_because or "nobody said what the columns are for")
+    if missing:
+        return Inapplicable(f"no column has the role {' or '.join(sorted(missing))}")
+    try:
+        return Ran(module.examine(case, settings))
+    except Skip as skip:
+        return Skipped(str(skip))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic inside polars is no Exception
+        return Failed(f"{type(error).__name__}: {printable(str(error))[:500]}")
+
+
+def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:
+    """The digests of everything that steered this examination, beside the snapshot itself."""
+    inputs = {
+        "code": f"toadstone {__version__}",
+        "roles": str(digest_json(case.roles.columns())),
+        "settings": str(digest_json({name: getattr(settings, name) for name in _names(settings)})),
+    }
+    if rule in _SEED_USERS:
+        inputs["seed"] = str(case.seed)
+    if rule == "drift" and case.reference is not None:
+        inputs["reference"] = str(case.reference.digest)
+    if rule == "contract" and case.contract is not None:
+        inputs["contract"] = str(digest_json(case.contract))
+    return inputs
+
+
+def _names(settings: Any) -> list[str]:
+    return [field.name for field in fields(settings)]

@@ -1,0 +1,453 @@
+"""The command `toadstone`: parse, call, print. What it does lives in the library.
+
+Exit status, in every output format: 0 PASS or done, 1 we broke, 2 usage, 3 nothing to examine,
+11 QUARANTINE, 12 BLOCK or refused. A crash can never be read as a verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from guards import console
+from guards._version import __version__
+from guards.errors import GuardError, UsageError
+
+if TYPE_CHECKING:
+    from guards.provenance.manifest import Name
+    from guards.provenance.memory import Memory
+    from guards.provenance.trust import Trust, TrustedKey
+
+Options = argparse.Namespace
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit status."""
+    console.never_choke()
+    words = sys.argv[1:] if argv is None else list(argv)
+    form = _form(words)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        options = _parser().parse_args(words)
+        status: int = options.run(options)
+    except GuardError as error:
+        console.error(error, form)
+        return error.exit_status
+    except KeyboardInterrupt:
+        console.say("interrupted; nothing was written")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        console.crash(error, form)
+        return 1
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong command line the way every other usage error is told, as JSON if asked to."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        raise UsageError(message)
+
+
+def _form(words: Sequence[str]) -> str:
+    """The output format asked for, known even where the command line does not parse."""
+    asked = "--format=json" in words or ("--format", "json") in pairwise(words)
+    return "json" if asked else "text"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = _Parser(
+        prog="toadstone", description=_SUMMARY, epilog=_STATUSES
+    )
+    parser.add_argument("--version", action="version", version=f"toadstone {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_keygen, _trust, _sign, _verify, _scan, _gate, _report, _redteam, _profile):
+        add(commands)
+    _ledger(commands)
+    _demo(commands)
+    return parser
+
+
+_SUMMARY = "Stands between data and training: proves, examines, judges, and keeps the record."
+_STATUSES = (
+    "exit status: 0 PASS or done, 1 we broke, 2 usage, 3 nothing to examine, "
+    "11 QUARANTINE, 12 BLOCK or refused"
+)
+Commands = argparse._SubParsersAction
+
+
+def _command(
+    commands: Commands[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[Options], int],
+    says: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=says, description=says)
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table on stderr")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _keygen(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "keygen", _run_keygen, "make an Ed25519 key pair")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _run_keygen(options: Options) -> int:
+    from guards.provenance.signing import generate
+
+    public = generate(options.out)
+    console.result(
+        {"keyid": public.keyid, "key": str(options.out / "key.pem")},
+        f"key {public.keyid[:16]} in {options.out}; keep key.pem secret, give out key.pub",
+        options.format,
+    )
+    return 0
+
+
+def _trust(commands: Commands[argparse.ArgumentParser]) -> None:
+    trust = commands.add_parser("trust", help="say whose signatures count, for what")
+    actions = trust.add_subparsers(required=True, metavar="ACTION")
+    for name, flag, says in (
+        ("init", "--out", "start a trust directory with one key"),
+        ("add-key", "--trust", "add a key to a trust directory"),
+    ):
+        parser = _command(actions, name, _run_trust, says)
+        parser.add_argument(flag, dest="trust", type=Path, required=True, metavar="TRUST")
+        parser.add_argument("--key", type=Path, required=True, metavar="key.pub")
+        parser.add_argument("--name", action="append", required=True, metavar="PATTERN")
+        parser.add_argument("--role", action="append", choices=_roles(), help="all, unless said")
+        parser.add_argument("--expires", metavar="T")
+        parser.set_defaults(add=name == "add-key")
+
+
+def _roles() -> tuple[str, ...]:
+    return ("producer", "scanner", "deriver", "approver")
+
+
+def _run_trust(options: Options) -> int:
+    from guards.provenance import trust
+
+    key = _trusted_key(options)
+    (trust.add if options.add else trust.create)(options.trust, key)
+    told = f"{options.trust}: key {key.key.keyid[:16]} may act as {', '.join(key.roles)}"
+    console.result({"keyid": key.key.keyid}, f"{told} for {', '.join(key.names)}", options.format)
+    return 0
+
+
+def _trusted_key(options: Options) -> TrustedKey:
+    from guards.provenance.signing import load_public
+    from guards.provenance.trust import TrustedKey, parse_time
+
+    return TrustedKey(
+        key=load_public(options.key),
+        roles=tuple(dict.fromkeys(options.role or _roles())),
+        names=tuple(options.name),
+        expires=parse_time(options.expires) if options.expires else None,
+    )
+
+
+def _sign(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "sign", _run_sign, "claim a dataset and sign the claim")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("--key", type=Path, required=True, metavar="key.pem")
+    parser.add_argument("--name", required=True, metavar="N[/PARTITION]")
+    parser.add_argument("--dataset-version", type=int, required=True, metavar="V")
+    parser.add_argument("--source", action="append", default=[], metavar="URI")
+    parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+    parser.add_argument("--expires", metavar="T")
+    parser.add_argument("--out", type=Path, metavar="F")
+
+
+def _run_sign(options: Options) -> int:
+    from guards.provenance.manifest import Source, parse_name
+    from guards.provenance.signing import load_private
+    from guards.provenance.trust import parse_time
+    from guards.publish import Claim, publish
+
+    if options.dataset_version < 0:
+        raise UsageError("--dataset-version must be 0 or more")
+    claim = Claim(
+        name=parse_name(options.name),
+        version=options.dataset_version,
+        sources=tuple(Source(uri=uri) for uri in options.source),
+        expires=parse_time(options.expires) if options.expires else None,
+        columns=dict(_pair(text) for text in options.column),
+    )
+    path = publish(options.dataset, claim, load_private(options.key), options.out)
+    console.result({"manifest": str(path)}, f"signed {options.dataset}: {path}", options.format)
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    column, equals, role = text.rpartition("=")
+    if not equals:
+        raise UsageError(f"--column {text!r}: must be COLUMN=ROLE, as in delayed=label")
+    return column, role
+
+
+def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "verify", _run_verify, "hold bytes against their signed claim")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    _claim_options(parser, required=True)
+    parser.add_argument("--full", action="store_true", help="read every byte (always so today)")
+
+
+def _claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument("--manifest", type=Path, metavar="F", help="DATASET.manifest.json")
+    parser.add_argument("--trust", type=Path, required=required, metavar="TRUST")
+    parser.add_argument("--name", metavar="N", help="the dataset that is expected")
+    parser.add_argument("--dataset-version", type=int, metavar="V", help="pin this version")
+    parser.add_argument("--at", metavar="T", help="judge as of this time")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="remember versions here")
+
+
+def _run_verify(options: Options) -> int:
+    from guards.publish import manifest_path
+    from guards.verify import Claimed, verify
+
+    if options.manifest and not options.manifest.exists():
+        raise UsageError(f"manifest {options.manifest}: there is no such file")
+
+    proof = verify(
+        Claimed(
+            dataset=options.dataset,
+            manifest=options.manifest or manifest_path(options.dataset),
+            trust=_load_trust(options),
+            name=_name(options),
+            version=options.dataset_version,
+            at=_at(options),
+            state=_memory(options),
+        )
+    )
+    console.proof(proof, str(options.dataset), options.format)
+    return 0 if proof else 12
+
+
+def _scan(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "scan", _run_scan, "examine a dataset, judge it, keep the record")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    _claim_options(parser, required=False)
+    parser.add_argument("--policy", default="default", metavar="P", help="default, explore or file")
+    parser.add_argument("--reference", type=Path, metavar="REF", help="profile or dataset")
+    parser.add_argument("--trusted-rows", type=Path, metavar="F")
+    parser.add_argument("--key", type=Path, metavar="key.pem", help="sign the record")
+    parser.add_argument("--ledger", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="default: DATASET.run")
+    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--seed", type=int, metavar="S", help="replay; admits nothing")
+
+
+def _run_scan(options: Options) -> int:
+    from guards.provenance.signing import load_private
+    from guards.publish import beside
+    from guards.scan import Request, scan
+    from guards.verdict import load_policy
+
+    request = Request(
+        dataset=options.dataset,
+        policy=load_policy(options.policy),
+        out=options.out or beside(options.dataset, ".run"),
+        manifest=options.manifest,
+        trust=_load_trust(options) if options.trust else None,
+        name=_name(options),
+        version=options.dataset_version,
+        at=_at(options),
+        state=_memory(options),
+        reference=options.reference,
+        trusted_rows=options.trusted_rows,
+        key=load_private(options.key) if options.key else None,
+        ledger=options.ledger,
+        device=options.device,
+        seed=options.seed,
+    )
+    with console.progress(options.quiet) as tick:
+        scanned = scan(request, tick)
+    console.scanned(scanned, options.format, options.quiet)
+    return scanned.verdict.decision.exit_status
+
+
+def _gate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "gate", _run_gate, "may these exact bytes be trained on?")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("--record", type=Path, required=True, metavar="F")
+    parser.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    parser.add_argument("--policy", default="default", metavar="P")
+    parser.add_argument("--name", metavar="N")
+    parser.add_argument("--max-age", metavar="D", help="as 12h, 30d or seconds")
+    parser.add_argument("--at", metavar="T")
+    parser.add_argument("--ledger", type=Path, metavar="DIR")
+    parser.add_argument("--state", type=Path, metavar="DIR")
+    parser.add_argument("--into", type=Path, metavar="STORE", help="export a read-only copy")
+
+
+def _run_gate(options: Options) -> int:
+    from guards.gate import Terms, parse_age, require_pass
+    from guards.verdict import load_policy
+
+    terms = Terms(
+        trust=_load_trust(options),
+        policy=load_policy(options.policy),
+        name=_name(options),
+        at=_at(options),
+        max_age=parse_age(options.max_age) if options.max_age else None,
+        ledger=options.ledger,
+        state=_memory(options),
+    )
+    admitted = require_pass(options.dataset, options.record, terms, into=options.into)
+    root = str(admitted.snapshot.root)
+    where = str(admitted.root) if options.into else None
+    told = f"ADMITTED {admitted.record.name} version {admitted.record.version} {root}"
+    console.result(
+        {"admitted": True, "root": root, "store": where},
+        told + (f" in {where}" if where else ""),
+        options.format,
+    )
+    return 0
+
+
+def _report(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "report", _run_report, "make the page of a run again")
+    parser.add_argument("run_dir", type=Path, metavar="RUN")
+
+
+def _run_report(options: Options) -> int:
+    from guards.files import write_atomically
+    from guards.report.html import render
+
+    if not (options.run_dir / "record.json").is_file():
+        raise UsageError(f"{options.run_dir} is no run directory: it holds no record.json")
+    page = options.run_dir / "report.html"
+    write_atomically(page, render(options.run_dir).encode())
+    console.result({"page": str(page)}, str(page), options.format)
+    return 0
+
+
+def _redteam(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "redteam", _run_redteam, "make a poisoned twin with its truth")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("--attack", required=True, metavar="A")
+    parser.add_argument("--rate", type=float, required=True, metavar="R")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--target", metavar="LABEL")
+    parser.add_argument("--source", metavar="SOURCE")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+
+
+def _run_redteam(options: Options) -> int:
+    from guards.publish import describe_columns
+    from guards.redteam.poison import poison
+
+    truth = poison(
+        options.dataset,
+        options.attack,
+        options.rate,
+        options.out,
+        seed=options.seed,
+        target=options.target,
+        source=options.source,
+        columns=describe_columns(options.dataset)[0],
+    )
+    console.result({"truth": str(truth)}, f"{options.out}, truth in {truth}", options.format)
+    return 0
+
+
+def _profile(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "profile", _run_profile, "store a reference for the drift rule")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("--out", type=Path, required=True, metavar="F")
+    parser.add_argument("--trust", type=Path, metavar="TRUST", help="prove it; take signed roles")
+    parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+
+
+def _run_profile(options: Options) -> int:
+    from guards.data.profile import to_bytes
+    from guards.files import write_atomically
+    from guards.inputs import profile_of
+
+    trust = _load_trust(options) if options.trust else None
+    columns = dict(_pair(text) for text in options.column)
+    if trust is not None and columns:
+        raise UsageError("--column: with --trust the roles are those that were signed")
+    profile = profile_of(options.dataset, trust, columns=columns)
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.out, to_bytes(profile))
+    except OSError as error:
+        raise UsageError(f"cannot write {options.out}: {error.strerror}") from error
+    digest = str(profile.digest)
+    console.result({"profile": str(options.out), "digest": digest}, digest, options.format)
+    return 0
+
+
+def _ledger(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("ledger", help="the log's own proofs")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for name, says in (("verify", "check every line and record"), ("show", "list the lines")):
+        action = _command(actions, name, _run_ledger, says)
+        action.add_argument("ledger", type=Path, metavar="DIR")
+        action.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+        action.add_argument("--checkpoint", metavar="SIZE:HEAD", help="a checkpoint you remember")
+        action.set_defaults(show=name == "show")
+
+
+def _run_ledger(options: Options) -> int:
+    from guards.provenance import ledger
+
+    log = ledger.verify(options.ledger, _load_trust(options))
+    problems = list(ledger.missing_records(options.ledger, log.entries))
+    if options.checkpoint and not log.holds(ledger.parse_checkpoint(options.checkpoint)):
+        problems.insert(0, "the log does not continue the checkpoint you remember")
+    console.ledger(log, problems, options)
+    return 12 if problems else 0
+
+
+def _demo(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "demo", _run_demo, "the whole story, on real sample data")
+    parser.add_argument("--samples", type=Path, default=Path("data_samples"), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+
+
+def _run_demo(options: Options) -> int:
+    from guards.demo.play import play
+
+    return play(options.samples, options.out, quiet=options.quiet)
+
+
+def _load_trust(options: Options) -> Trust:
+    from guards.provenance.trust import load
+
+    return load(options.trust)
+
+
+def _name(options: Options) -> Name | None:
+    from guards.provenance.manifest import parse_name
+
+    return parse_name(options.name) if options.name else None
+
+
+def _at(options: Options) -> datetime | None:
+    from guards.provenance.trust import parse_time
+
+    return parse_time(options.at) if options.at else None
+
+
+def _memory(options: Options) -> Memory | None:
+    from guards.provenance.memory import Memory
+
+    return Memory(options.state) if options.state else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

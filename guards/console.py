@@ -1,0 +1,178 @@
+"""What people and programs see: tables and progress on stderr, results on stdout.
+
+Everything that came from data is escaped before it reaches a terminal. `NO_COLOR`, a stream that
+is no terminal, and `--quiet` are respected.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from guards.errors import GateRefused, GuardError
+from guards.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from guards.provenance.ledger import Log
+    from guards.provenance.proof import Proof
+    from guards.scan import Scanned
+
+COLOURS = {"PASS": "green", "QUARANTINE": "yellow", "BLOCK": "red"}
+
+
+def never_choke() -> None:
+    """Show what a terminal has no letters for as escapes: its encoding is no reason to crash."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    print(f"toadstone: {printable(text)}", file=sys.stderr)
+
+
+def result(document: Mapping[str, Any], text: str, form: str) -> None:
+    """What a command made: a line, or JSON, on stdout."""
+    print(json.dumps(document, ensure_ascii=True) if form == "json" else printable(text))
+
+
+def error(problem: GuardError, form: str) -> None:
+    """A refusal: on stderr for people, and as JSON on stdout for programs."""
+    reasons = problem.reasons if isinstance(problem, GateRefused) else (str(problem),)
+    if form == "json":
+        document = {"error": type(problem).__name__, "reasons": reasons}
+        print(json.dumps({**document, "exit": problem.exit_status}))
+    elif isinstance(problem, GateRefused):
+        print(f"REFUSED {printable('; '.join(reasons))}")
+    else:
+        say(str(problem))
+
+
+def crash(problem: Exception, form: str) -> None:
+    """Our own fault: the whole traceback, and an exit status that is no verdict."""
+    traceback.print_exception(problem, file=sys.stderr)
+    say("this is a defect of toadstone, not a verdict about your data")
+    if form == "json":
+        print(json.dumps({"error": type(problem).__name__, "reasons": [str(problem)], "exit": 1}))
+
+
+def proof(found: Proof, dataset: str, form: str) -> None:
+    """The answer of `verify`: the differences, and what was decided on the way."""
+    manifest = found.manifest
+    if form == "json":
+        document = {
+            "ok": bool(found),
+            "dataset": dataset,
+            "name": str(manifest.name) if manifest else None,
+            "version": manifest.version if manifest else None,
+            "root": str(manifest.snapshot.root) if manifest else None,
+            "signers": list(found.signers),
+            "history": found.history,
+            "problems": [
+                {"code": p.code, "path": p.path, "expected": p.expected, "actual": p.actual}
+                for p in found.problems
+            ],
+        }
+        print(json.dumps(document))
+        return
+    for problem in found.problems:
+        print(problem)
+    if found and manifest:
+        files, history = len(manifest.snapshot.files), found.history
+        print(f"OK {manifest.name} version {manifest.version}: {files} files, history {history}")
+    else:
+        print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems")
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr when a person is there to see it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda rule, done, total: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=stderr(), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda rule, done, total: bar.update(
+            task, description=rule, completed=done, total=total
+        )
+
+
+def stderr() -> Console:
+    """The console for people."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def scanned(done: Scanned, form: str, quiet: bool) -> None:
+    """The verdict: a table on stderr, one line or JSON on stdout."""
+    verdict = done.verdict
+    if not quiet:
+        _table(done)
+    if form == "json":
+        print((done.run_dir / "report.json").read_text(encoding="utf-8").strip())
+        return
+    first = f": {verdict.reasons[0].text}" if verdict.reasons else ""
+    print(f"{verdict.decision} {done.record.name}{printable(first)} [{done.run_dir}]")
+
+
+def _table(done: Scanned) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("rule", "outcome", "found", "seconds"):
+        table.add_column(heading, justify="right" if heading == "seconds" else "left")
+    for examination in done.examinations:
+        found = "; ".join(printable(f.summary) for f in examination.findings)
+        told = (
+            found
+            or getattr(examination.outcome, "reason", "")
+            or getattr(examination.outcome, "error", "")
+        )
+        outcome = type(examination.outcome).__name__.lower()
+        table.add_row(
+            examination.rule, outcome, escape(printable(told)), f"{examination.run.seconds:.2f}"
+        )
+    out = stderr()
+    out.print(table)
+    colour = COLOURS[str(done.verdict.decision)]
+    out.print(f"[bold {colour}]{done.verdict.decision}[/]  {escape(str(done.run_dir))}/report.html")
+
+
+def ledger(log: Log, problems: list[str], options: Namespace) -> None:
+    """The lines of a log when they are asked for, what is wrong with it, and where it ends."""
+    end = log.checkpoint
+    lines = [
+        {
+            "time": entry.time.isoformat(),
+            "name": str(entry.name),
+            "version": entry.version,
+            "decision": entry.decision,
+            "root": str(entry.root),
+            "record": str(entry.record),
+        }
+        for entry in (log.entries if options.show else ())
+    ]
+    if options.format == "json":
+        document = {"size": end.size, "head": str(end.head), "torn": log.torn}
+        print(json.dumps({**document, "entries": lines, "problems": problems}))
+        return
+    for line in lines:
+        told = f"{line['time']} {line['decision']:10} {line['name']} v{line['version']}"
+        print(printable(f"{told} {line['root']}"))
+    for problem in problems:
+        print(printable(problem))
+    torn = " (an append that never ended follows; the next one drops it)" if log.torn else ""
+    standing = "BROKEN" if problems else "OK"
+    print(f"{standing} {end.size} entries, checkpoint {end.size}:{end.head}{torn}")

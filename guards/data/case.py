@@ -1,0 +1,70 @@
+"""What one scan looks at, opened once and shared by every check.
+
+A check takes what it needs from here; what is expensive (a probe network, an embedding) is
+computed at the first request and kept, so that the detectors share it without knowing of each
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from guards.data.dataset import Dataset
+from guards.errors import Skip
+from guards.provenance.roles import Roles
+from guards.provenance.snapshot import Difference, Snapshot
+
+if TYPE_CHECKING:
+    from guards.data.image_features import ImageFeatures
+    from guards.data.images import Images
+    from guards.data.profile import Profile
+    from guards.data.table_features import TableFeatures
+    from guards.provenance.proof import Proof
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One snapshot, opened; `dataset` is None when its bytes are not to be decoded, and why."""
+
+    snapshot: Snapshot
+    unsafe: tuple[Difference, ...] = ()
+    proof: Proof | None = None
+    roles: Roles = field(default_factory=Roles)
+    opened: Dataset | None = None
+    closed_because: str = ""
+    reference: Profile | None = None
+    contract: Mapping[str, Any] | None = None
+    seed: int = 0
+    device: str = "cpu"
+    pictures: bool = True
+
+    @property
+    def dataset(self) -> Dataset:
+        """The opened data; a check that needs it is skipped when there is none."""
+        if self.opened is None:
+            raise Skip(self.closed_because or "there is no readable data")
+        return self.opened
+
+    @cached_property
+    def table_features(self) -> TableFeatures:
+        """Out-of-fold probabilities and a label-free space for rows of scalar columns."""
+        from guards.data.table_features import table_features
+
+        return table_features(self.dataset, seed=self.seed)
+
+    @cached_property
+    def images(self) -> Images:
+        """The decoded pictures, and which rows have none."""
+        from guards.data.images import decode
+
+        return decode(self.dataset)
+
+    @cached_property
+    def image_features(self) -> ImageFeatures:
+        """Probe activations and a label-free embedding for rows with an image."""
+        from guards.data.image_features import image_features
+
+        return image_features(self.dataset, self.images, seed=self.seed, device=self.device)

@@ -1,0 +1,451 @@
+"""An opened dataset: the one place that turns verified bytes into columns.
+
+A dataset is one or more shards of Parquet, CSV, Arrow IPC or JSON Lines with one schema. Nothing
+here holds a whole dataset in memory unless it is asked for whole columns. What cannot be read is
+a :class:`Problem`, told by file, not fatal: the readable shards are still examined, and the
+`quality` rule turns problems into findings. Every shard is decoded once, streaming, when it is
+opened, so that damage inside a file shows here and not in the middle of a check.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from guards.digest import canonical_json
+from guards.errors import NothingToExamine, Unreadable
+from guards.provenance.roles import Roles, infer
+from guards.text import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    Schema = Mapping[str, pl.DataType]
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".arrow": "ipc",
+    ".feather": "ipc",
+    ".ipc": "ipc",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+# Text formats carry no types, so those of their shards are reconciled instead of compared.
+_UNTYPED = frozenset({"csv", "jsonl"})
+# polars has no way to take such a JSON Lines path literally.
+_PATTERN = frozenset("*?[")
+# polars unpacks these behind one's back, as other readers do not; what is small can be made huge.
+_DISGUISES = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"\x78\x01": "compressed with zlib",
+    b"\x78\x9c": "compressed with zlib",
+    b"\x78\xda": "compressed with zlib",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"\xff\xfe": "UTF-16, not UTF-8",
+    b"\xfe\xff": "UTF-16, not UTF-8",
+}
+# A CSV whose one column is named with one of these is a table to other readers.
+_SEPARATORS = frozenset(";\t|")
+# For the count and the row number beside people's columns, whose names may not hold a NUL.
+_ROWS = "\0rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One readable file: `path` is relative to the dataset, `start` its first global row."""
+
+    path: str
+    format: str
+    rows: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that keeps a file from being examined with the others."""
+
+    code: str  # unreadable-file | mixed-schema | zero-rows | not-data
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Readable shards of one schema, in byte order of their paths."""
+
+    root: Path
+    shards: tuple[Shard, ...]
+    schema: Mapping[str, str]
+    roles: Roles
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows over all readable shards."""
+        return sum(shard.rows for shard in self.shards)
+
+    def lazy(self) -> pl.LazyFrame:
+        """All shards under one another as a polars LazyFrame, for streaming queries."""
+        import polars as pl
+
+        return pl.concat([self.scan(shard) for shard in self.shards], how="vertical")
+
+    def scan(self, shard: Shard) -> pl.LazyFrame:
+        """One shard, in the dataset's column order and types."""
+        types = _types(self.schema) if shard.format in _UNTYPED else {}
+        return _scan(_at(self.root, shard.path), shard.format, types).select(_named(self.schema))
+
+    def columns(self, *names: str) -> pl.LazyFrame:
+        """The named columns of every row, in global row order, for streaming queries."""
+        return self.lazy().select(_named(names))
+
+    def frame(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The named columns of every row, in global row order."""
+        return self.columns(*columns).collect()
+
+    def locate(self, rows: Sequence[int] | np.ndarray) -> pl.DataFrame:
+        """Say which rows these are: `row, row_id, file, row_in_file, row_digest, label`.
+
+        One line per distinct global row, in ascending order. `row_id` is the `id` column's value
+        as a string, or `file#row_in_file` where there is none; `row_digest` see
+        :func:`row_digest`; `label` is the given label as a string, or null.
+        """
+        import polars as pl
+
+        wanted = sorted({int(row) for row in rows})
+        lines = [line for shard in self.shards for line in self._lines(shard, wanted)]
+        return pl.DataFrame(
+            lines,
+            schema={
+                "row": pl.Int64,
+                "row_id": pl.String,
+                "file": pl.String,
+                "row_in_file": pl.Int64,
+                "row_digest": pl.String,
+                "label": pl.String,
+            },
+            orient="row",
+        )
+
+    def _lines(self, shard: Shard, wanted: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        import polars as pl
+
+        inside = [row - shard.start for row in wanted if 0 <= row - shard.start < shard.rows]
+        if not inside:
+            return
+        scan = self.scan(shard).with_row_index(_ROWS)
+        found = scan.filter(pl.col(_ROWS).is_in(inside)).sort(_ROWS).collect()
+        for record in found.iter_rows(named=True):
+            local = record.pop(_ROWS)
+            own, label = (record.get(role or "") for role in (self.roles.id, self.roles.label))
+            yield (
+                shard.start + local,
+                f"{shard.path}#{local}" if own is None else str(own),
+                shard.path,
+                local,
+                row_digest(record),
+                None if label is None else str(label),
+            )
+
+
+def open_dataset(
+    root: Path,
+    files: Sequence[str],
+    roles: Roles | None = None,
+    *,
+    given: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Open the data files among `files` (relative to `root`).
+
+    Roles are inferred when not handed in; `given` ({column: role}) then overrules the conventions.
+
+    The schema is the one that most shards share (the first such, in path order).
+
+    Raises:
+        NothingToExamine: there is no data file among `files`, or none holds a row.
+        Unreadable: no data file can be read, or `roles` names a column that the data lacks.
+    """
+    ordered = sorted(files, key=str.encode)
+    tried = {name: _probe(root, name) for name in ordered}
+    problems = [found for found in tried.values() if isinstance(found, Problem)]
+    read = {name: found for name, found in tried.items() if isinstance(found, _Probed)}
+    if not read:
+        raise _nothing(problems)
+    schema = _common_schema(list(read.values()))
+    shards: list[Shard] = []
+    for name, probed in read.items():
+        if problem := _unfit(name, probed, schema):
+            problems.append(problem)
+        else:
+            start = sum(shard.rows for shard in shards)
+            shards.append(Shard(path=name, format=probed.format, rows=probed.rows, start=start))
+    if not shards:
+        raise NothingToExamine(f"{len(read)} data file(s), and not one row in them")
+    return Dataset(
+        root=root,
+        shards=tuple(shards),
+        schema={column: str(dtype) for column, dtype in schema.items()},
+        roles=infer_roles(schema, given) if roles is None else _held(roles, schema),
+        problems=tuple(sorted(problems, key=lambda problem: problem.path.encode())),
+    )
+
+
+def infer_roles(schema: Schema, given: Mapping[str, str] | None = None) -> Roles:
+    """Roles by convention for a polars schema; `given` ({column: role}) overrules.
+
+    `image` is a column of bytes or of struct{bytes, path}; a single struct of that shape has the
+    role whatever its name is.
+    """
+    chosen = dict(given or {})
+    pictures = [column for column, dtype in schema.items() if _is_picture(dtype)]
+    taken = "image" in chosen.values() or "image" in schema
+    if len(pictures) == 1 and not taken:
+        chosen.setdefault(pictures[0], "image")
+    if "image" in schema and not (_is_picture(schema["image"]) or _is_bytes(schema["image"])):
+        chosen.setdefault("image", "feature" if is_scalar(schema["image"]) else "ignore")
+    return infer({column: is_scalar(dtype) for column, dtype in schema.items()}, chosen)
+
+
+def is_scalar(dtype: pl.DataType) -> bool:
+    """Tell whether one value of this type is one number, word, truth or time."""
+    import polars as pl
+
+    plain = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
+    return dtype.is_numeric() or dtype.is_temporal() or isinstance(dtype, plain)
+
+
+def row_digest(record: Mapping[str, Any]) -> str:
+    """Name the contents of one row: sha256 over its canonical encoding, as `sha256:<hex>`.
+
+    The encoding is the canonical JSON (sorted keys, no spaces, UTF-8) of `{column: value}`. Null,
+    booleans, integers and strings stand for themselves; a float is `{"float": hex form}`, bytes
+    are `{"bytes": their sha256}`, times and decimals `{"text": ISO or decimal form}`, a struct is
+    `{"struct": {...}}` and a list a list. So no two different rows share an encoding, and one row
+    has one name in every file format that keeps its types.
+    """
+    from guards.digest import Digest
+
+    return str(Digest.of(canonical_json({name: _plain(value) for name, value in record.items()})))
+
+
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    """What one readable file turned out to hold."""
+
+    format: str
+    rows: int
+    schema: Schema
+
+
+def _probe(root: Path, name: str) -> _Probed | Problem:
+    """Decode one file from end to end, holding little of it; say what is in it or why not."""
+    import polars as pl
+    import pyarrow as pa
+
+    form = FORMATS.get(PurePosixPath(name).suffix.lower())
+    if form is None:
+        return Problem(code="not-data", path=name, message="not a format that is examined")
+    path = _at(root, name)
+    try:
+        if path.stat().st_size == 0 and form in _UNTYPED:
+            return Problem(code="zero-rows", path=name, message="the file is empty")
+        if form in _UNTYPED and (disguise := _disguise(path)):
+            return Problem(code="unreadable-file", path=name, message=f"the file is {disguise}")
+        if form == "parquet":
+            _decode_parquet(path)
+        form = "ipc-stream" if form == "ipc" and _is_stream(path) else form
+        frame = _scan(path, form)
+        schema = frame.collect_schema()
+        if any("\0" in column for column in schema):
+            told = "the name of a column holds a NUL"
+            return Problem(code="unreadable-file", path=name, message=told)
+        if form == "csv" and len(schema) == 1 and _SEPARATORS & set(*schema):
+            told = "the columns are separated by something else than a comma"
+            return Problem(code="unreadable-file", path=name, message=told)
+        counted = frame.select(pl.len().alias(_ROWS), pl.all().null_count()).collect(
+            engine="streaming"
+        )
+        return _Probed(form, counted[_ROWS][0] if len(schema) else 0, schema)
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError, UnicodeError) as error:
+        return Problem(code="unreadable-file", path=name, message=_first_line(error))
+    except pl.exceptions.PanicException as error:
+        return Problem(code="unreadable-file", path=name, message=_first_line(error))
+
+
+def _disguise(path: Path) -> str:
+    """What a text file is instead, or nothing."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((told for magic, told in _DISGUISES.items() if start.startswith(magic)), "")
+
+
+def _decode_parquet(path: Path) -> None:
+    """Read every page; footers and statistics alone would vouch for pages that are damaged."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for _ in file.iter_batches(batch_size=8192):
+            pass
+
+
+def _scan(path: Path, form: str, types: Schema | None = None) -> pl.LazyFrame:
+    """A shard as a LazyFrame; names are taken literally, never as patterns or partitions.
+
+    `types` are those to give to the columns of a format that carries none.
+    """
+    import polars as pl
+
+    match form:
+        case "parquet":
+            return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        case "ipc":
+            return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+        case "ipc-stream":
+            return pl.read_ipc_stream(path, use_pyarrow=True).lazy()
+        case "csv":
+            return pl.scan_csv(
+                path, glob=False, infer_schema_length=None, schema_overrides=dict(types or {})
+            )
+        case _:
+            source = path.read_bytes() if _PATTERN & set(str(path)) else path
+            return pl.scan_ndjson(source, infer_schema_length=None, schema_overrides=types)
+
+
+def _named(columns: Iterable[str]) -> pl.Expr:
+    """Columns by name alone; polars takes a plain `*` or `^...$` for a pattern over the others."""
+    import polars.selectors as cs
+
+    return cs.by_name(list(columns)).as_expr()
+
+
+def _is_stream(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6) != b"ARROW1"
+
+
+def _common_schema(probed: Sequence[_Probed]) -> Schema:
+    """The schema of most shards; types of untyped formats are widened to hold all of them."""
+    filled = [shard for shard in probed if shard.rows] or list(probed)
+    votes = Counter(map(_key, filled))
+    winner = max(votes, key=lambda key: votes[key])
+    agreeing = [shard for shard in filled if _key(shard) == winner]
+    first = agreeing[0].schema
+    if agreeing[0].format not in _UNTYPED:
+        return first
+    return {column: _widest([shard.schema[column] for shard in agreeing]) for column in first}
+
+
+def _key(shard: _Probed) -> tuple[str, ...]:
+    if shard.format in _UNTYPED:
+        return tuple(shard.schema)
+    return tuple(f"{column}\0{dtype}" for column, dtype in shard.schema.items())
+
+
+def _widest(dtypes: Sequence[pl.DataType]) -> pl.DataType:
+    import polars as pl
+
+    kinds = {dtype for dtype in dtypes if dtype != pl.Null}
+    if len(kinds) <= 1:
+        return next(iter(kinds), pl.String())
+    return pl.Float64() if all(kind.is_numeric() for kind in kinds) else pl.String()
+
+
+def _unfit(name: str, probed: _Probed, schema: Schema) -> Problem | None:
+    if probed.rows == 0:
+        return Problem(code="zero-rows", path=name, message="the file holds no row")
+    if probed.format in _UNTYPED:
+        fits = set(probed.schema) == set(schema)
+    else:
+        fits = dict(probed.schema) == dict(schema)
+    if fits:
+        return None
+    return Problem(code="mixed-schema", path=name, message=_schema_difference(probed, schema))
+
+
+def _schema_difference(probed: _Probed, schema: Schema) -> str:
+    told = []
+    for column in dict.fromkeys([*schema, *probed.schema]):
+        here, there = probed.schema.get(column), schema.get(column)
+        if here != there:
+            told.append(f"{printable(column)[:60]} is {here or 'absent'}, not {there or 'absent'}")
+    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+    return "unlike the other shards: " + "; ".join(told[:5]) + more
+
+
+def _nothing(problems: Sequence[Problem]) -> NothingToExamine | Unreadable:
+    broken = [problem for problem in problems if problem.code == "unreadable-file"]
+    if broken:
+        first = broken[0]
+        return Unreadable(
+            f"{len(broken)} data file(s), none readable; {printable(first.path)}: {first.message}"
+        )
+    if any(problem.code == "zero-rows" for problem in problems):
+        return NothingToExamine("the data files hold no rows")
+    known = " ".join(FORMATS)
+    return NothingToExamine(f"no data file among {len(problems)} file(s); known are {known}")
+
+
+def _held(roles: Roles, schema: Schema) -> Roles:
+    if missing := [column for column in roles.columns() if column not in schema]:
+        raise Unreadable(
+            f"the data has no column {', '.join(map(repr, missing[:5]))}, to which a role is given"
+        )
+    return roles
+
+
+def _at(root: Path, name: str) -> Path:
+    return root if root.is_file() else root / name
+
+
+def _types(schema: Mapping[str, str]) -> Schema:
+    """The polars types of the columns of an untyped format; nested ones are left to polars."""
+    import polars as pl
+
+    kinds = {
+        "Int64": pl.Int64(),
+        "Float64": pl.Float64(),
+        "String": pl.String(),
+        "Boolean": pl.Boolean(),
+    }
+    return {column: kinds[name] for column, name in schema.items() if name in kinds}
+
+
+def _is_bytes(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    return dtype == pl.Binary
+
+
+def _is_picture(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    fields = {field.name: field.dtype for field in getattr(dtype, "fields", ())}
+    return fields.get("bytes") == pl.Binary
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return {"float": value.hex()}
+        case bytes():
+            from guards.digest import Digest
+
+            return {"bytes": Digest.of(value).hex}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {"struct": {name: _plain(item) for name, item in value.items()}}
+        case _:
+            return {"text": str(value)}
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return printable(f"{type(error).__name__}: {text}")[:300]

@@ -1,0 +1,215 @@
+"""Pictures of a dataset as one array: the only code that hands untrusted image bytes to a decoder.
+
+The picture is what a training job would see after `Image.open(...).convert("RGB")`: transparency
+is dropped rather than composited, since pixels that hide behind alpha are trained on too. Two
+passes are made. The first reads only headers, and so knows sizes and modes before anything is
+inflated; the second decodes into one array that was allocated for them. Every row that cannot be
+decoded is told by its number, and none of them stops the others.
+
+What is not allowed here: formats other than PNG, JPEG, WebP and BMP (Pillow would otherwise hand
+the bytes to EPS, PDF or PSD readers); more than :data:`MAX_PIXELS` in one picture, whatever its
+bytes inflate to; the `path` of a struct, which is a claim and is never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from guards.data.dataset import Dataset
+from guards.errors import Unreadable
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+    from PIL import Image
+    from PIL.ImageFile import ImageFile
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+MAX_PIXELS = 1 << 26  # 8192 x 8192, 192 MiB as RGB
+BUDGET = 1 << 31  # bytes of the decoded array
+BATCH = 4096  # rows of encoded bytes in memory at once
+_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+_DEEP = _GREY - {"1", "L", "LA", "La"}
+_BILINEAR = 2  # PIL.Image.Resampling.BILINEAR, which averages over what it shrinks
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """All pictures that decoded, at one size.
+
+    `pixels` is (n, C, H, W) uint8, C = 1 when every picture is grey, else 3. `rows` (n,) int64
+    are their global row numbers, ascending. `digests` (n,) uint64 name the decoded pixels before
+    any resizing. `failed` holds `(row, why)`. `sizes` counts `(width, height)` and `modes`
+    Pillow's modes, as stored. Pictures of another size than the most common one are resized to
+    it, bilinearly and without keeping their proportions, as a fixed-size training job would.
+    """
+
+    pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    digests: NDArray[np.uint64]
+    failed: tuple[tuple[int, str], ...]
+    sizes: Counter[tuple[int, int]]
+    modes: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    size: tuple[int, int]
+    mode: str
+
+
+def decode(dataset: Dataset, *, budget: int = BUDGET) -> Images:
+    """Decode every picture of `dataset`, in threads.
+
+    Where the array would exceed `budget` bytes, all pictures are shrunk by the smallest whole
+    factor that fits. Raises Unreadable when the image column holds no bytes at all.
+    """
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _quiet():
+        heads = list(_each(pool, dataset, lambda _, data: _head(data)))
+        good = {row: head for row, head in enumerate(heads) if isinstance(head, _Head)}
+        sizes = Counter(head.size for head in good.values())
+        modes = Counter(head.mode for head in good.values())
+        pixels = _room(len(good), sizes, modes, budget)
+        places = {row: pixels[place] for place, row in enumerate(good)}
+        look = partial(_fill, places, heads)
+        told = list(_each(pool, dataset, look))
+    failed = {row: why for row, why in enumerate(told) if isinstance(why, str)}
+    kept = [row for row in good if row not in failed]
+    whole = len(kept) == len(good)
+    return Images(
+        pixels=pixels if whole else pixels[[row not in failed for row in good]],
+        rows=np.array(kept, np.int64),
+        digests=np.array([told[row] for row in kept], np.uint64),
+        failed=tuple(failed.items()),
+        sizes=sizes,
+        modes=modes,
+    )
+
+
+def batches(dataset: Dataset) -> Iterator[tuple[int, list[bytes | None]]]:
+    """The stored bytes of the pictures as `(first row, bytes)`; None where a row has none."""
+    whole = dataset.columns(str(dataset.roles.image))
+    for start in range(0, dataset.rows, BATCH):
+        yield start, stored_bytes(whole.slice(start, BATCH).collect().to_series())
+
+
+def stored_bytes(column: pl.Series) -> list[bytes | None]:
+    """The bytes of an image column: binary itself, or the field `bytes` of a struct."""
+    import polars as pl
+
+    kind = column.dtype
+    if kind == pl.Binary:
+        return column.to_list()
+    if isinstance(kind, pl.Struct) and pl.Field("bytes", pl.Binary) in kind.fields:
+        return column.struct.field("bytes").to_list()
+    raise Unreadable(
+        f"image column {column.name!r} is {kind}: it must hold the bytes of image files, "
+        "or struct{bytes, path} with them; a path alone is never opened"
+    )
+
+
+def open_picture(data: bytes | None) -> ImageFile:
+    """Read the header of one picture; Unreadable says what is wrong with it."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise Unreadable("no bytes" if data is None else "empty")
+    try:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        # Pillow's own message holds a memory address, which no two scans would share.
+        raise Unreadable(f"not a {', '.join(FORMATS)} picture") from error
+    except Image.DecompressionBombError as error:
+        raise Unreadable(f"declares more than {MAX_PIXELS:,} pixels") from error
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise Unreadable(f"declares {width} x {height}, more than {MAX_PIXELS:,} pixels")
+    return picture
+
+
+def normal(picture: Image.Image) -> Image.Image:
+    """The picture in mode L when it is grey, else RGB; 16 bits keep their upper 8."""
+    from PIL import Image
+
+    if picture.mode in _DEEP:
+        # Pillow's own conversion would clip everything above 255 to white.
+        return Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
+    return picture.convert("L" if picture.mode in _GREY else "RGB")
+
+
+def _each(
+    pool: ThreadPoolExecutor, dataset: Dataset, look: Callable[[int, bytes | None], T]
+) -> Iterator[T | str]:
+    """Look at every row's bytes, in order; the reason, as a string, where that fails."""
+    for start, batch in batches(dataset):
+        rows = range(start, start + len(batch))
+        yield from pool.map(partial(_told, look), rows, batch)
+
+
+def _told(look: Callable[[int, bytes | None], T], row: int, data: bytes | None) -> T | str:
+    try:
+        return look(row, data)
+    except Exception as error:  # decoders raise a zoo on hostile bytes: OSError, SyntaxError, ...
+        name = "" if isinstance(error, Unreadable) else f"{type(error).__name__}: "
+        return f"{name}{error}"
+
+
+def _head(data: bytes | None) -> _Head:
+    picture = open_picture(data)
+    return _Head(picture.size, picture.mode)
+
+
+def _room(
+    count: int, sizes: Counter[tuple[int, int]], modes: Counter[str], budget: int
+) -> NDArray[np.uint8]:
+    """Zeros (n, C, H, W) at the most common size, shrunk until they fit the budget."""
+    channels = 1 if modes.keys() <= _GREY else 3
+    width, height = max(
+        sizes, key=lambda size: (sizes[size], -size[0] * size[1], size), default=(1, 1)
+    )
+    factor = 1
+    while count * channels * -(-width // factor) * -(-height // factor) > budget and factor < width:
+        factor += 1
+    return np.zeros((count, channels, -(-height // factor), -(-width // factor)), np.uint8)
+
+
+def _fill(
+    places: Mapping[int, NDArray[np.uint8]],
+    heads: Sequence[_Head | str],
+    row: int,
+    data: bytes | None,
+) -> int:
+    """Decode one picture into its place; returns the digest of its pixels."""
+    if row not in places:
+        raise Unreadable(heads[row])
+    place = places[row]
+    channels, height, width = place.shape
+    picture = normal(open_picture(data)).convert("L" if channels == 1 else "RGB")
+    digest = hashlib.blake2b(picture.tobytes(), digest_size=8, person=b"%dx%d" % picture.size)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), _BILINEAR)
+    place[:] = np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1)
+    return int.from_bytes(digest.digest(), "big")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warning about large pictures off the terminal: it is told by row instead."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield

@@ -1,0 +1,1 @@
+"""The story that `toadstone demo` plays, on the real samples."""

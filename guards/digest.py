@@ -1,0 +1,175 @@
+"""Names for bytes: the digest of a file, of a document, of a tree.
+
+Every signature of the project stands on this module, so it is fixed (docs/adr/0001-digest.md)
+and held by committed vectors. A file is cut in chunks of 8 MiB. Its digest is the Merkle root
+over the sha256 of the chunks, joined in the shape of RFC 6962 with `H(0x01 || left || right)`:
+a file of one chunk has its plain sha256, and every larger one can be hashed in parallel and
+verified in part. A tree is the RFC 6962 hash of its entries in byte order of their paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+CHUNK = 8 * 1024 * 1024
+# The most jobs of one file, however large it says it is.
+_JOBS = 4096
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A sha256 in lower-case hexadecimal, written `sha256:<hex>`."""
+
+    hex: str
+
+    def __post_init__(self) -> None:
+        if not _HEX.fullmatch(self.hex):
+            raise ValueError(f"not a sha256 in lower-case hexadecimal: {self.hex[:80]!r}")
+
+    def __str__(self) -> str:
+        return f"sha256:{self.hex}"
+
+    @property
+    def short(self) -> str:
+        """The first twelve digits, for people."""
+        return self.hex[:12]
+
+    @property
+    def raw(self) -> bytes:
+        """The 32 bytes."""
+        return bytes.fromhex(self.hex)
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Read `sha256:<hex>` or bare hex; ValueError for anything else."""
+        return cls(text.removeprefix("sha256:"))
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        """The plain sha256 of `data`."""
+        return cls(hashlib.sha256(data).hexdigest())
+
+
+def canonical_json(document: Any) -> bytes:
+    """Serialise to the one form that is hashed: sorted keys, no spaces, UTF-8, no NaN."""
+    text = json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8")
+
+
+def digest_json(document: Any) -> Digest:
+    """The digest of a document's canonical form."""
+    return Digest.of(canonical_json(document))
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """Join 32-byte leaf hashes in RFC 6962's shape; at least one leaf is needed."""
+    level = list(leaves)
+    if not level:
+        raise ValueError("a Merkle root needs at least one leaf")
+    # Pairing left to right and carrying the odd one up gives RFC 6962's largest-power-of-two split.
+    while len(level) > 1:
+        paired = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = paired + level[len(level) & ~1 :]
+    return level[0]
+
+
+def tree_root(entries: Iterable[tuple[str, int, Digest]]) -> Digest:
+    """The RFC 6962 root over `(path, size, digest)` entries, in byte order of the path.
+
+    A leaf is `H(0x00 || path || 0x00 || size in decimal || 0x00 || hex)`; a path holds no NUL, so
+    no two different trees share a leaf sequence. The empty tree has RFC 6962's root, H("").
+    """
+    ordered = sorted(entries, key=lambda entry: entry[0].encode())
+    leaves = [
+        hashlib.sha256(b"\0".join([b"", path.encode(), str(size).encode(), digest.hex.encode()]))
+        for path, size, digest in ordered
+    ]
+    if not leaves:
+        return Digest.of(b"")
+    return Digest(merkle_root([leaf.digest() for leaf in leaves]).hex())
+
+
+class Hasher:
+    """Hash one stream as it passes by; gives the file digest without reading twice."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._leaves: list[bytes] = []
+        self._open = hashlib.sha256()
+        self._room = CHUNK
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next bytes, of any length."""
+        view = memoryview(data)
+        self.size += len(view)
+        while len(view):
+            part, view = view[: self._room], view[self._room :]
+            self._open.update(part)
+            self._room -= len(part)
+            if not self._room:
+                self._leaves.append(self._open.digest())
+                self._open, self._room = hashlib.sha256(), CHUNK
+
+    def digest(self) -> Digest:
+        """The digest of what has passed so far."""
+        pending = self._room < CHUNK or not self._leaves
+        leaves = [*self._leaves, self._open.digest()] if pending else self._leaves
+        return Digest(merkle_root(leaves).hex())
+
+
+def hash_descriptors(
+    opened: Iterator[tuple[str, int, int]], close: Callable[[int], None] = os.close
+) -> Iterator[tuple[str, Digest]]:
+    """Hash many open files, `(path, descriptor, size)`, on all cores; yields `(path, digest)`.
+
+    Chunks of one file and chunks of many are the same kind of work, so one 4 GiB file and
+    20,000 small ones are both parallel. At most a few dozen descriptors are open at once.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        window: list[tuple[str, int, list[Future[list[bytes]]]]] = []
+        for path, descriptor, size in opened:
+            offsets = range(0, max(size, 1), CHUNK)
+            step = 1 + len(offsets) // _JOBS
+            runs = [offsets[start : start + step] for start in range(0, len(offsets), step)]
+            jobs = [pool.submit(_hash_chunks, descriptor, run) for run in runs]
+            window.append((path, descriptor, jobs))
+            if len(window) > 4 * workers:
+                yield _finish(*window.pop(0), close)
+        while window:
+            yield _finish(*window.pop(0), close)
+
+
+def _finish(
+    path: str, descriptor: int, jobs: list[Future[list[bytes]]], close: Callable[[int], None]
+) -> tuple[str, Digest]:
+    try:
+        return path, Digest(merkle_root([leaf for job in jobs for leaf in job.result()]).hex())
+    finally:
+        close(descriptor)
+
+
+def _hash_chunks(descriptor: int, offsets: range) -> list[bytes]:
+    return [_hash_chunk(descriptor, offset) for offset in offsets]
+
+
+def _hash_chunk(descriptor: int, offset: int) -> bytes:
+    hasher, end = hashlib.sha256(), offset + CHUNK
+    while offset < end and (data := os.pread(descriptor, min(1 << 20, end - offset), offset)):
+        hasher.update(data)
+        offset += len(data)
+    return hasher.digest()
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()

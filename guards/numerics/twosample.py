@@ -1,0 +1,111 @@
+"""Did this sample come from where the reference came from? Distances, and what chance allows.
+
+The reference is not at hand as rows but as a quantile grid or as counts, so every function takes
+those. Each test gives an effect size beside its p-value: at a million rows every difference is
+significant and few matter. Sources: Smirnov 1948 for D, Lin 1991 for the Jensen-Shannon distance,
+Pearson 1900, Benjamini and Hochberg 1995.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def quantile_grid(ordered: npt.ArrayLike, steps: int) -> Floats:
+    """The `steps` + 1 lower quantiles of sorted values, shape (steps + 1,): minimum to maximum.
+
+    Point i is the smallest value v with F(v) >= i / steps, so that between two neighbouring
+    points the distribution function is known to within 1 / steps.
+    """
+    values = np.asarray(ordered, dtype=np.float64)
+    places = np.ceil(np.arange(steps + 1) / steps * len(values)).astype(np.int64) - 1
+    return values[np.maximum(places, 0)]
+
+
+def ks_against_grid(ordered: npt.ArrayLike, grid: npt.ArrayLike) -> float:
+    """Kolmogorov-Smirnov's D of sorted values against a quantile grid of the reference.
+
+    Off from the exact D by less than 1 / (len(grid) - 1); so `D - 1 / steps` is a lower bound,
+    and the one to test and to gate on. Ties in either are treated exactly.
+    """
+    values, points = np.asarray(ordered, np.float64), np.asarray(grid, np.float64)
+    steps = len(points) - 1
+    distinct, first, repeats = np.unique(points, return_index=True, return_counts=True)
+    below = np.searchsorted(values, distinct, side="left") / len(values)
+    upto = np.searchsorted(values, distinct, side="right") / len(values)
+    # Below the minimum the reference holds nothing, whatever its first grid point says.
+    gap_below = np.abs(below - first / steps)
+    gap_upto = np.abs(upto - np.maximum((first + repeats - 1) / steps, 1 / steps))
+    gap_upto[-1] = 1 - upto[-1]
+    return float(max(gap_below.max(), gap_upto.max()))
+
+
+def ks_p_value(distance: float, rows: int, reference_rows: int) -> float:
+    """P(D >= distance) for two samples of these sizes, by the exact law of the effective size."""
+    from scipy.stats import kstwo
+
+    if distance <= 0 or not rows or not reference_rows:
+        return 1.0
+    effective = max(1, round(rows * reference_rows / (rows + reference_rows)))
+    return float(kstwo.sf(min(distance, 1.0), effective))
+
+
+def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """The Jensen-Shannon distance in [0, 1] of two count arrays: root of the divergence in bits."""
+    p, q = (_shares(counts) for counts in (first, second))
+    middle = (p + q) / 2
+    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
+    return float(np.sqrt(np.clip(divergence, 0.0, 1.0)))
+
+
+def total_variation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """The share of rows in [0, 1] that would have to move to make two count arrays alike."""
+    return float(np.abs(_shares(first) - _shares(second)).sum() / 2)
+
+
+def homogeneity_p_value(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Pearson's chi-squared test that two count arrays have one distribution.
+
+    Categories of fewer than 5 expected rows are pooled, without which the law does not hold.
+    """
+    from scipy.stats import chi2_contingency
+
+    table = np.array([np.asarray(first, np.float64), np.asarray(second, np.float64)])
+    totals = table.sum(axis=1)
+    if not totals.all():
+        return 1.0
+    small = table.sum(axis=0) * totals.min() / totals.sum() < 5
+    pooled = np.column_stack([table[:, ~small], table[:, small].sum(axis=1)])
+    pooled = pooled[:, pooled.sum(axis=0) > 0]
+    return float(chi2_contingency(pooled, correction=False).pvalue) if pooled.shape[1] > 1 else 1.0
+
+
+def binomial_excess_p_value(hits: int, rows: int, rate: float) -> float:
+    """P(H >= hits) for a binomial of `rows` trials at `rate`: the exact one-sided test."""
+    from scipy.stats import binom
+
+    return float(binom.sf(hits - 1, rows, min(max(rate, 0.0), 1.0))) if hits > 0 else 1.0
+
+
+def benjamini_hochberg(p_values: npt.ArrayLike) -> Floats:
+    """Adjust p-values so that the share of false ones among the alarms is held."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return adjusted
+
+
+def _shares(counts: npt.ArrayLike) -> Floats:
+    values = np.asarray(counts, dtype=np.float64)
+    shares: Floats = values / max(values.sum(), 1e-300)
+    return shares
+
+
+def _relative_entropy(p: Floats, q: Floats) -> float:
+    held = p > 0
+    return float(np.sum(p[held] * np.log2(p[held] / q[held])))

@@ -1,0 +1,1 @@
+"""Where it came from: bytes, claims, trust and history; needs no torch and no polars."""

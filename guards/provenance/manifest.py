@@ -1,0 +1,205 @@
+"""What a producer claims about a dataset, and signs: in-toto Statement v1 in a DSSE envelope.
+
+Parsed once into frozen values; after :func:`parse` nothing is checked again. The root digest is
+recomputed from the files listed, so a manifest cannot say one thing in its subject and another
+in its list.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from guards.digest import Digest
+from guards.errors import GuardError, Malformed, UsageError
+from guards.provenance.roles import Roles, from_columns
+from guards.provenance.signing import Envelope, make_statement, statement
+from guards.provenance.snapshot import Entry, Snapshot
+from guards.provenance.strictjson import Node, timestamp
+from guards.text import DECEPTIVE, is_control
+
+PREDICATE = "https://toadstone.dev/dataset-manifest/v1"
+_PART = re.compile(r"[^/\\]{1,255}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """`owner/dataset`, or `owner/dataset/partition`; the rest follows the second slash."""
+
+    dataset: str
+    partition: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.partition}" if self.partition else self.dataset
+
+    def covers(self, other: Name) -> bool:
+        """Whether one who expects this name accepts `other`: the same, or a partition of it."""
+        return self.dataset == other.dataset and self.partition in ("", other.partition)
+
+
+UNNAMED = Name("unsigned")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the data was taken from, as the producer says."""
+
+    uri: str
+    retrieved: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The claim: these files, under this name and version, with these roles."""
+
+    name: Name
+    version: int
+    snapshot: Snapshot
+    created: datetime
+    expires: datetime | None = None
+    previous: Digest | None = None
+    parents: tuple[Digest, ...] = ()
+    sources: tuple[Source, ...] = ()
+    roles: Roles = field(default_factory=Roles)
+    schema: Mapping[str, str] = field(default_factory=dict)
+    rows: int | None = None
+    label_counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def parse_name(text: str) -> Name:
+    """Read a dataset's name; UsageError for one that could be mistaken for another."""
+    parts = text.split("/", 2)
+    for part in "/".join(parts).split("/"):
+        bad = part in ("", ".", "..") or part != part.strip() or not _PART.fullmatch(part)
+        if bad or any(is_control(c) or c in DECEPTIVE for c in part):
+            raise UsageError(f"name {text[:80]!r}: not of the form owner/dataset[/partition]")
+    if unicodedata.normalize("NFC", text) != text:
+        raise UsageError(f"name {text[:80]!r}: not in Unicode's NFC form")
+    return Name("/".join(parts[:2]), parts[2] if len(parts) > 2 else "")
+
+
+def payload(manifest: Manifest) -> bytes:
+    """The bytes to be signed."""
+    optional: dict[str, Any] = {
+        "expires": timestamp(manifest.expires) if manifest.expires else None,
+        "previous": str(manifest.previous) if manifest.previous else None,
+        "parents": [str(parent) for parent in manifest.parents],
+    }
+    predicate = {
+        "dataset": {
+            "name": manifest.name.dataset,
+            "partition": manifest.name.partition or None,
+            "version": manifest.version,
+            "created": timestamp(manifest.created),
+            **optional,
+        },
+        "files": [
+            {"path": e.path, "size": e.size, "sha256": e.digest.hex}
+            for e in manifest.snapshot.files
+        ],
+        "sources": [
+            {"uri": s.uri, "retrieved": s.retrieved, "license": s.license} for s in manifest.sources
+        ],
+        "columns": manifest.roles.columns(),
+        "schema": dict(manifest.schema),
+        "stats": {"rows": manifest.rows, "labelCounts": dict(manifest.label_counts)},
+    }
+    return make_statement(str(manifest.name), manifest.snapshot.root.hex, PREDICATE, predicate)
+
+
+def parse(envelope: Envelope) -> Manifest:
+    """Read a manifest out of an envelope whose signatures have been verified."""
+    top = statement(envelope, PREDICATE)
+    predicate = top.of("predicate")
+    predicate.only("dataset", "files", "sources", "columns", "schema", "stats")
+    dataset = predicate.of("dataset").only(
+        "name", "partition", "version", "created", "expires", "previous", "parents"
+    )
+    manifest = Manifest(
+        name=_name(dataset),
+        version=dataset.of("version").integer(),
+        created=dataset.of("created").time(),
+        expires=expires.time() if (expires := dataset.optional("expires")) else None,
+        previous=previous.digest() if (previous := dataset.optional("previous")) else None,
+        parents=tuple(parent.digest() for parent in dataset.of("parents").each()),
+        snapshot=_files(predicate.of("files")),
+        sources=tuple(_source(source) for source in predicate.of("sources").each()),
+        roles=_roles(predicate.of("columns")),
+        schema={key: node.text() for key, node in predicate.of("schema").items()},
+        **_stats(predicate.of("stats")),
+    )
+    _refuse_other_subject(next(iter(top.of("subject").each())), manifest)
+    return manifest
+
+
+def _refuse_other_subject(subject: Node, manifest: Manifest) -> None:
+    if subject.of("name").text() != str(manifest.name):
+        subject.of("name").refuse("is not the name in the predicate")
+    if subject.of("digest").of("sha256").digest() != manifest.snapshot.root:
+        subject.of("digest").refuse("is not the root of the files listed")
+
+
+def _name(dataset: Node) -> Name:
+    partition = dataset.optional("partition")
+    name = dataset.of("name").text() + (f"/{partition.text()}" if partition else "")
+    try:
+        parsed = parse_name(name)
+    except UsageError as error:
+        dataset.of("name").refuse(str(error))
+    return parsed if parsed != UNNAMED else dataset.of("name").refuse("stands for no name at all")
+
+
+def _files(node: Node) -> Snapshot:
+    entries = []
+    seen: set[str] = set()
+    for item in node.each():
+        path = item.only("path", "size", "sha256").of("path").text()
+        if not _is_plain(path):
+            item.of("path").refuse("not a plain relative path")
+        if path in seen:
+            item.of("path").refuse("listed twice")
+        seen.add(path)
+        size, digest = item.of("size").integer(), item.of("sha256").digest()
+        entries.append(Entry(path=path, size=size, digest=digest))
+    return Snapshot(files=tuple(entries))
+
+
+def _is_plain(path: str) -> bool:
+    parts = path.split("/")
+    return (
+        not any(part in ("", ".", "..") or part[1:2] == ":" for part in parts)
+        and not any(is_control(c) or c in DECEPTIVE or c == "\\" for c in path)
+        and unicodedata.normalize("NFC", path) == path
+    )
+
+
+def _source(node: Node) -> Source:
+    node.only("uri", "retrieved", "license")
+    return Source(
+        uri=node.of("uri").text(),
+        retrieved=node.of("retrieved").text(),
+        license=node.of("license").text(),
+    )
+
+
+def _roles(node: Node) -> Roles:
+    try:
+        return from_columns({column: role.text() for column, role in node.items()})
+    except GuardError as error:
+        if isinstance(error, Malformed):
+            raise
+        node.refuse(str(error))
+
+
+def _stats(node: Node) -> dict[str, Any]:
+    node.only("rows", "labelCounts")
+    rows = node.optional("rows")
+    return {
+        "rows": rows.integer() if rows else None,
+        "label_counts": {key: count.integer() for key, count in node.of("labelCounts").items()},
+    }

@@ -1,0 +1,152 @@
+"""Do these bytes, this claim and this trust agree? Pure: everything is handed in.
+
+The result holds the evidence and derives the answer, so that the one who asks and the one who
+audits cannot disagree. Signatures are verified before the manifest is parsed; the reference
+time is the verifier's and taken once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from guards.errors import Malformed
+from guards.provenance.manifest import Manifest, Name, parse
+from guards.provenance.memory import Seen
+from guards.provenance.signing import Envelope, parse_envelope, signers
+from guards.provenance.snapshot import TOO_LARGE, WARNINGS, Difference, Walked, compare
+from guards.provenance.strictjson import timestamp
+from guards.provenance.trust import SKEW, Step, Trust
+
+CLAIM = "manifest"
+# Beyond what was signed: so much is still read, to tell small additions for what they are.
+SLACK = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What the verifier brings: the time, the name expected, a pinned version, what it has seen.
+
+    `recall` answers with what was seen of a name before; it is asked once, and for the name that
+    a verified signature stands under.
+    """
+
+    at: datetime
+    name: Name | None = None
+    version: int | None = None
+    recall: Callable[[Name], tuple[Seen, ...]] = lambda name: ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The evidence; true when nothing but warnings stands against the claim."""
+
+    manifest: Manifest | None
+    steps: tuple[Step, ...]
+    problems: tuple[Difference, ...]
+    history: str
+
+    def __bool__(self) -> bool:
+        return self.manifest is not None and not self.refusals
+
+    @property
+    def refusals(self) -> tuple[Difference, ...]:
+        """The problems that are more than a warning."""
+        return tuple(problem for problem in self.problems if problem.code not in WARNINGS)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Key ids of those who signed and may."""
+        return tuple(step.input for step in self.steps if step.ok)
+
+
+def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectation) -> Proof:
+    """Hold a tree against its signed manifest, and the manifest against the trust."""
+    try:
+        if signed is None:
+            return _refused(walked, Difference(code="unsigned", path=CLAIM))
+        envelope = parse_envelope(signed, CLAIM)
+        made_by = signers(envelope, trust.public)
+        if not made_by:
+            return _refused(walked, _nobody(envelope))
+        manifest = parse(envelope)
+    except Malformed as error:
+        return _refused(walked, Difference(code="malformed", path=CLAIM, actual=str(error)))
+    steps = trust.authorise(made_by, "producer", manifest.name, expect.at)
+    seen = expect.recall(manifest.name)
+    problems = [*_authority(steps), *_claim(manifest, expect), *_history(manifest, expect, seen)]
+    problems += [*walked.unsafe, *_differences(manifest, walked)]
+    return Proof(
+        manifest=manifest, steps=steps, problems=tuple(problems), history=_standing(expect, seen)
+    )
+
+
+def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
+    """How many bytes a dataset may have to be worth a copy; None when no producer claims it."""
+    try:
+        envelope = parse_envelope(signed or b"", CLAIM)
+        if not (made_by := signers(envelope, trust.public)):
+            return None
+        manifest = parse(envelope)
+    except Malformed:
+        return None
+    may = any(step.ok for step in trust.authorise(made_by, "producer", manifest.name, at))
+    return manifest.snapshot.size + SLACK if may else None
+
+
+def _differences(manifest: Manifest, walked: Walked) -> list[Difference]:
+    """How the files differ from those claimed; one that was left unread is not missing, too."""
+    unread = {problem.path for problem in walked.unsafe if problem.code == TOO_LARGE}
+    found = compare(manifest.snapshot.files, walked.snapshot.files)
+    return [problem for problem in found if problem.path not in unread]
+
+
+def _refused(walked: Walked, problem: Difference) -> Proof:
+    return Proof(manifest=None, steps=(), problems=(problem, *walked.unsafe), history="unknown")
+
+
+def _nobody(envelope: Envelope) -> Difference:
+    """A signature by a stranger and a signature that fails look alike; the key id may help."""
+    told = ", ".join(keyid[:16] or "no key id" for keyid, _ in envelope.signatures[:4])
+    return Difference(
+        code="untrusted-key",
+        path=CLAIM,
+        expected="a signature that verifies by a key of the trust directory",
+        actual=told or "no signature",
+    )
+
+
+def _authority(steps: tuple[Step, ...]) -> list[Difference]:
+    if any(step.ok for step in steps):
+        return []
+    told = "; ".join(f"key {step.input[:12]} {step.outcome}" for step in steps)
+    return [Difference(code="untrusted-key", path=CLAIM, expected="a producer", actual=told)]
+
+
+def _claim(manifest: Manifest, expect: Expectation) -> list[Difference]:
+    found = []
+    if expect.name and not expect.name.covers(manifest.name):
+        found.append(("wrong-name", str(expect.name), str(manifest.name)))
+    if manifest.created - expect.at > SKEW:
+        found.append(("not-yet-valid", timestamp(expect.at), timestamp(manifest.created)))
+    if manifest.expires and expect.at - manifest.expires > SKEW:
+        found.append(("expired", timestamp(expect.at), timestamp(manifest.expires)))
+    if expect.version is not None and manifest.version != expect.version:
+        found.append(("wrong-version", str(expect.version), str(manifest.version)))
+    return [
+        Difference(code=code, path=CLAIM, expected=wanted, actual=actual)
+        for code, wanted, actual in found
+    ]
+
+
+def _history(manifest: Manifest, expect: Expectation, seen: tuple[Seen, ...]) -> list[Difference]:
+    if expect.version is not None:  # pinned: old versions are wanted, and the memory stays as it is
+        return []
+    return [refusal for known in seen if (refusal := known.refuses(manifest))]
+
+
+def _standing(expect: Expectation, seen: tuple[Seen, ...]) -> str:
+    if expect.version is not None:
+        return "pinned"
+    return "known" if seen else "first-use"

@@ -1,0 +1,189 @@
+"""Read untrusted JSON once, strictly, into values whose place in the document is known.
+
+Two parsers that disagree about one document are an attack, so whatever is ambiguous is refused:
+duplicate keys, NaN and infinities, integers beyond 2^53 - 1, lone surrogates, a byte-order mark,
+trailing data. So is whatever is too large. :class:`Node` then hands out values by type, and its
+errors name the place: `predicate.files[3].sha256: not a sha256`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from guards.digest import Digest
+from guards.errors import Malformed
+from guards.files import MAX_DOCUMENT
+
+MAX_DEPTH = 64
+# A few bytes of JSON become hundreds in memory, so values are counted before they are made.
+MAX_VALUES = 2_000_000
+MAX_TEXT = 4096
+MAX_INTEGER = 2**53 - 1
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value and its place in the document; `of` and `each` go down, the others read."""
+
+    value: Any
+    where: str = ""
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise Malformed for this place."""
+        raise Malformed(message, self.where or "document")
+
+    def of(self, key: str) -> Node:
+        """The value of a required key."""
+        found = self.optional(key)
+        return found if found is not None else self.refuse(f"required key {key!r} is missing")
+
+    def optional(self, key: str) -> Node | None:
+        """The value of a key, or None when it is missing or null."""
+        value = self.mapping().get(key)
+        return None if value is None else Node(value, f"{self.where}.{key}".lstrip("."))
+
+    def only(self, *keys: str) -> Node:
+        """The same mapping, refused if it has any other key."""
+        if unknown := sorted(self.mapping().keys() - set(keys)):
+            self.refuse(f"unknown key {unknown[0]!r}")
+        return self
+
+    def each(self) -> Iterator[Node]:
+        """The items of a list."""
+        items: list[Any] = self._typed(list, "a list")
+        return (Node(item, f"{self.where}[{index}]") for index, item in enumerate(items))
+
+    def mapping(self) -> Mapping[str, Any]:
+        """The value as an object."""
+        found: dict[str, Any] = self._typed(dict, "an object")
+        return found
+
+    def items(self) -> Iterator[tuple[str, Node]]:
+        """Keys and values of an object."""
+        return ((k, Node(v, f"{self.where}.{k}".lstrip("."))) for k, v in self.mapping().items())
+
+    def text(self) -> str:
+        """The value as a string."""
+        found: str = self._typed(str, "a string")
+        return found
+
+    def integer(self, least: int = 0) -> int:
+        """The value as an integer of at least `least`."""
+        found: int = self._typed(int, "an integer")
+        return found if found >= least else self.refuse(f"must be at least {least}")
+
+    def flag(self) -> bool:
+        """The value as true or false."""
+        found: bool = self._typed(bool, "true or false")
+        return found
+
+    def digest(self) -> Digest:
+        """The value as a sha256, bare or with its prefix; no other algorithm, length or case."""
+        try:
+            return Digest.parse(self.text())
+        except ValueError:
+            self.refuse("not a sha256 in lower-case hexadecimal")
+
+    def time(self) -> datetime:
+        """The value as a UTC time of the one form `2013-01-31T00:00:00Z`."""
+        text = self.text()
+        try:
+            if _TIME.fullmatch(text):
+                return datetime.fromisoformat(text)
+        except ValueError:
+            pass
+        return self.refuse("not a UTC time like 2013-01-31T00:00:00Z")
+
+    def _typed(self, kind: type, name: str) -> Any:
+        # `type is`, since in Python True is an integer and in JSON it is not.
+        return self.value if type(self.value) is kind else self.refuse(f"must be {name}")
+
+
+def loads(
+    data: bytes, what: str = "document", *, long_text: tuple[str, ...] = (), most: int = MAX_VALUES
+) -> Node:
+    """Parse one strict JSON document; Malformed says what is wrong with it and where.
+
+    Strings are at most 4 KiB, but for the values of top-level keys named in `long_text`. There
+    are at most `most` values, counted by the marks that go before them.
+    """
+    if len(data) > MAX_DOCUMENT:
+        raise Malformed(f"larger than {MAX_DOCUMENT} bytes", what)
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > most:
+        raise Malformed(f"more than {most} values", what)
+    try:
+        value = json.loads(
+            data.decode("utf-8", errors="strict"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_integer,
+            parse_float=_finite,
+        )
+        _bounded(value, frozenset(long_text))
+    except RecursionError as error:
+        raise Malformed(f"nested deeper than {MAX_DEPTH}", what) from error
+    except UnicodeError as error:
+        raise Malformed(f"not valid UTF-8 text: {error}", what) from error
+    except ValueError as error:
+        raise Malformed(f"not strict JSON: {error}", what) from error
+    except Malformed as error:
+        raise error.inside(what) from error
+    return Node(value)
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a time in the one form that :meth:`Node.time` reads."""
+    return moment.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Malformed("an object has the same key twice")
+    return found
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise Malformed(f"{text} is not JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
+        raise Malformed("an integer is beyond 2^53 - 1, where parsers disagree")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise Malformed(f"the number {text[:40]} is out of range")
+    return value
+
+
+def _bounded(root: Any, long_text: frozenset[str]) -> None:
+    """Refuse deep nesting, long strings and lone surrogates, without recursion."""
+    stack: list[tuple[Any, int, bool]] = [(root, 0, False)]
+    while stack:
+        value, depth, long = stack.pop()
+        if depth > MAX_DEPTH:
+            raise Malformed(f"nested deeper than {MAX_DEPTH}")
+        match value:
+            case str():
+                value.encode()  # a lone surrogate raises UnicodeEncodeError
+                if len(value) > MAX_TEXT and not long:
+                    raise Malformed(f"a string is longer than {MAX_TEXT} characters")
+            case list():
+                stack += [(item, depth + 1, False) for item in value]
+            case dict():
+                stack += [(key, depth + 1, False) for key in value]
+                stack += [
+                    (item, depth + 1, depth == 0 and key in long_text)
+                    for key, item in value.items()
+                ]

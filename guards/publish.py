@@ -1,0 +1,189 @@
+"""The producer's side: look at a dataset once, claim it, sign the claim.
+
+What the columns are for is decided here and signed, because whoever decides it steers every
+detector downstream. Nothing is vouched for that cannot be read.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from guards.data.dataset import Dataset, open_dataset
+from guards.digest import Digest
+from guards.errors import Malformed, Unreadable, UnsafeTree, UsageError
+from guards.files import read_document, write_atomically
+from guards.provenance.manifest import Manifest, Name, Source, parse, payload
+from guards.provenance.roles import Roles
+from guards.provenance.signing import (
+    Envelope,
+    PrivateKey,
+    add_signature,
+    parse_envelope,
+    sign,
+)
+from guards.provenance.snapshot import WARNINGS, Snapshot, take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the producer says beside the bytes; `columns` overrules the inferred roles.
+
+    `parents` are the roots of the snapshots that this one was made of.
+    """
+
+    name: Name
+    version: int
+    sources: tuple[Source, ...] = ()
+    parents: tuple[Digest, ...] = ()
+    expires: datetime | None = None
+    created: datetime | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def manifest_path(dataset: Path) -> Path:
+    """`DATASET.manifest.json`, beside the dataset; a trailing slash changes nothing."""
+    return beside(dataset, ".manifest.json")
+
+
+def publish(dataset: Path, claim: Claim, key: PrivateKey, out: Path | None = None) -> Path:
+    """Sign a dataset; a second signature of the same claim is added to the first."""
+    walked = take(dataset)
+    if unsafe := [problem for problem in walked.unsafe if problem.code not in WARNINGS]:
+        told = "; ".join(map(str, unsafe[:5]))
+        raise UnsafeTree(f"{len(unsafe)} entries of {dataset} cannot be signed: {told}")
+    path = out or manifest_path(dataset)
+    before = _existing(path)
+    manifest = _manifest(dataset, walked.snapshot, claim, before)
+    envelope = _countersign(before, manifest, claim, key, path)
+    if envelope is None:
+        envelope = sign(payload(manifest), key)
+        _refuse_unreadable(envelope, path)
+    try:
+        write_atomically(path, envelope.to_json() + b"\n")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    return path
+
+
+def describe_columns(dataset: Path) -> tuple[dict[str, str], tuple[Source, ...]]:
+    """What `DATASET.dataset.toml` beside a dataset says of its columns and sources, if anything."""
+    path = beside(dataset, ".dataset.toml")
+    if not path.is_file():
+        return {}, ()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        sources = tuple(Source(**source) for source in document.get("source", []))
+        return {k: str(v) for k, v in document.get("columns", {}).items()}, sources
+    except (tomllib.TOMLDecodeError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}; it may hold [columns] and [[source]]") from error
+
+
+def beside(dataset: Path, suffix: str) -> Path:
+    """The path of what lies beside a dataset; a trailing slash changes nothing."""
+    resolved = dataset if dataset.name not in ("", "..") else dataset.resolve()
+    return resolved.with_name(resolved.name + suffix)
+
+
+def _existing(path: Path) -> tuple[Envelope, Manifest] | None:
+    if (data := read_document(path)) is None:
+        return None
+    try:
+        envelope = parse_envelope(data, str(path))
+        return envelope, parse(envelope)
+    except Malformed as error:
+        raise UsageError(f"{error}; move it away or choose another --out") from error
+
+
+def _countersign(
+    before: tuple[Envelope, Manifest] | None,
+    mine: Manifest,
+    claim: Claim,
+    key: PrivateKey,
+    path: Path,
+) -> Envelope | None:
+    """The existing envelope with one more signature, or None if this is a new version.
+
+    Anybody may have written that envelope, so nothing in it is signed that the second signer does
+    not see in the data, or did not ask for.
+    """
+    if before is None:
+        return None
+    envelope, theirs = before
+    if (theirs.name, theirs.version) == (claim.name, claim.version):
+        if told := ", ".join(_disagreement(theirs, mine, claim)):
+            raise UsageError(
+                f"{path} is version {claim.version} of {claim.name} already, with other {told}; "
+                "ask for the same, or raise --dataset-version"
+            )
+        return add_signature(envelope, key)
+    if theirs.name == claim.name and claim.version < theirs.version:
+        raise UsageError(f"{path} is version {theirs.version}; versions only rise")
+    return None
+
+
+def _disagreement(theirs: Manifest, mine: Manifest, claim: Claim) -> Iterator[str]:
+    """What a second signer would put a name to without having said so."""
+    if theirs.snapshot.root != mine.snapshot.root:
+        yield "bytes"
+        return
+    if theirs.roles.columns() != mine.roles.columns():
+        yield "roles"
+    for field_name in ("schema", "rows", "label_counts", "parents"):
+        if getattr(theirs, field_name) != getattr(mine, field_name):
+            yield field_name.replace("_", " ")
+    if claim.expires and theirs.expires != claim.expires:
+        yield "expiry"
+    if mine.sources and theirs.sources != mine.sources:
+        yield "sources"
+
+
+def _refuse_unreadable(envelope: Envelope, path: Path) -> None:
+    """A claim that no verifier could read is told to the one who can still change it."""
+    try:
+        parse(parse_envelope(envelope.to_json(), "manifest"))
+    except Malformed as error:
+        raise UsageError(f"{path} was not written, since nobody could read it: {error}") from error
+
+
+def _manifest(
+    dataset: Path, snapshot: Snapshot, claim: Claim, before: tuple[Envelope, Manifest] | None
+) -> Manifest:
+    columns, sources = describe_columns(dataset)
+    resolved = dataset.resolve()
+    root = resolved if resolved.is_dir() else resolved.parent
+    files = [entry.path for entry in snapshot.files]
+    given = {**columns, **claim.columns}
+    opened = open_dataset(root, files, given=given)
+    for problem in opened.problems:
+        if problem.code not in ("not-data", "zero-rows"):
+            raise Unreadable(f"{problem.path}: {problem.message}; nothing was signed")
+    previous = before[1] if before and before[1].name == claim.name else None
+    return Manifest(
+        name=claim.name,
+        version=claim.version,
+        snapshot=snapshot,
+        created=claim.created or datetime.now(UTC).replace(microsecond=0),
+        expires=claim.expires,
+        previous=previous.snapshot.root if previous else None,
+        parents=claim.parents,
+        sources=claim.sources or sources,
+        roles=opened.roles,
+        schema=opened.schema,
+        rows=opened.rows,
+        label_counts=_label_counts(opened, opened.roles),
+    )
+
+
+def _label_counts(opened: Dataset, roles: Roles) -> dict[str, Any]:
+    """How many rows each label has; left out where there are too many to be classes."""
+    if roles.label is None:
+        return {}
+    counts = opened.frame([roles.label])[roles.label].value_counts(sort=True)
+    if counts.height > 1000:
+        return {}
+    return {str(label): int(count) for label, count in counts.iter_rows() if label is not None}

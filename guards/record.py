@@ -1,0 +1,147 @@
+"""The Record: a verdict as a signed statement that an auditor can check without us.
+
+It names by digest everything the verdict stands on and everything that was written beside it, and
+carries what a gate needs to decide again: the policy, the examinations, who had signed the data,
+until when, and where the ledger stood. Scan writes it; the gate and the page read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from guards.digest import Digest
+from guards.errors import UsageError
+from guards.provenance.ledger import Checkpoint
+from guards.provenance.manifest import Name, parse_name
+from guards.provenance.signing import Envelope, make_statement, statement
+from guards.provenance.strictjson import Node, timestamp
+from guards.verdict import Decision
+
+PREDICATE = "https://toadstone.dev/scan-record/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """One examination as the record names it."""
+
+    rule: str
+    outcome: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was decided, of which bytes, on what grounds, by which code, when."""
+
+    name: Name
+    version: int
+    root: Digest
+    size: int | None = None
+    decision: Decision
+    reasons: tuple[str, ...]
+    policy: Digest
+    policy_name: str
+    admits: bool
+    seed: int
+    replay: bool
+    code: str
+    time: datetime
+    producers: tuple[str, ...] = ()
+    expires: datetime | None = None
+    trust: Digest | None = None
+    manifest: Digest | None = None
+    checkpoint: Checkpoint | None = None
+    examinations: tuple[Examined, ...] = ()
+    bindings: Mapping[str, str] = field(default_factory=dict)
+
+
+def payload(record: Record) -> bytes:
+    """The bytes to be signed."""
+    log = record.checkpoint
+    predicate: dict[str, Any] = {
+        "version": record.version,
+        "bytes": record.size,
+        "decision": str(record.decision),
+        "reasons": list(record.reasons),
+        "policy": {
+            "name": record.policy_name,
+            "digest": str(record.policy),
+            "admits": record.admits,
+        },
+        "seed": record.seed,
+        "replay": record.replay,
+        "code": record.code,
+        "time": timestamp(record.time),
+        "producers": list(record.producers),
+        "expires": timestamp(record.expires) if record.expires else None,
+        "trust": str(record.trust) if record.trust else None,
+        "manifest": str(record.manifest) if record.manifest else None,
+        "ledger": {"size": log.size, "head": str(log.head)} if log else None,
+        "examinations": [
+            {"rule": e.rule, "outcome": e.outcome, "digest": str(e.digest)}
+            for e in record.examinations
+        ],
+        "bindings": dict(record.bindings),
+    }
+    return make_statement(str(record.name), record.root.hex, PREDICATE, predicate)
+
+
+def parse(envelope: Envelope) -> Record:
+    """Read a record out of an envelope; call `signers` first, and believe it only then."""
+    top = statement(envelope, PREDICATE)
+    subject = next(iter(top.of("subject").each()))
+    node = top.of("predicate")
+    policy = node.of("policy").only("name", "digest", "admits")
+    expires, trust = node.optional("expires"), node.optional("trust")
+    manifest, log = node.optional("manifest"), node.optional("ledger")
+    size = node.optional("bytes")
+    return Record(
+        name=_name(subject.of("name")),
+        version=node.of("version").integer(),
+        root=subject.of("digest").of("sha256").digest(),
+        size=size.integer() if size else None,
+        decision=_decision(node.of("decision")),
+        reasons=tuple(reason.text() for reason in node.of("reasons").each()),
+        policy=policy.of("digest").digest(),
+        policy_name=policy.of("name").text(),
+        admits=policy.of("admits").flag(),
+        seed=node.of("seed").integer(),
+        replay=node.of("replay").flag(),
+        code=node.of("code").text(),
+        time=node.of("time").time(),
+        producers=tuple(keyid.text() for keyid in node.of("producers").each()),
+        expires=expires.time() if expires else None,
+        trust=trust.digest() if trust else None,
+        manifest=manifest.digest() if manifest else None,
+        checkpoint=_checkpoint(log) if log else None,
+        examinations=tuple(_examined(item) for item in node.of("examinations").each()),
+        bindings={key: value.digest().hex for key, value in node.of("bindings").items()},
+    )
+
+
+def _name(node: Node) -> Name:
+    try:
+        return parse_name(node.text())
+    except UsageError as error:
+        node.refuse(str(error))
+
+
+def _decision(node: Node) -> Decision:
+    text = node.text()
+    return Decision[text] if text in Decision.__members__ else node.refuse("not a decision")
+
+
+def _checkpoint(node: Node) -> Checkpoint:
+    return Checkpoint(size=node.of("size").integer(), head=node.of("head").digest())
+
+
+def _examined(node: Node) -> Examined:
+    node.only("rule", "outcome", "digest")
+    return Examined(
+        rule=node.of("rule").text(),
+        outcome=node.of("outcome").text(),
+        digest=node.of("digest").digest(),
+    )

@@ -1,0 +1,113 @@
+"""`report.json` and `rows.parquet`: the whole of what was seen, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guards._version import __version__
+from guards.findings import Examination, Ran, RowScore, describe
+from guards.record import Record
+from guards.verdict import Policy, Verdict
+
+SCHEMA = 1
+
+
+def document(
+    record: Record,
+    verdict: Verdict,
+    policy: Policy,
+    examinations: Sequence[Examination],
+    dataset: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The report as JSON; `dataset` says what was looked at (path, files, rows, roles)."""
+    log = record.checkpoint
+    return {
+        "schema": SCHEMA,
+        "toadstone": __version__,
+        "created": record.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "dataset": dict(dataset),
+        "verdict": {
+            "decision": str(verdict.decision),
+            "reasons": [
+                {"rule": r.rule, "code": r.code, "decision": str(r.decision), "text": r.text}
+                for r in verdict.reasons
+            ],
+            "snapshot": str(verdict.snapshot),
+            "policy": str(verdict.policy),
+            "examinations": [str(digest) for digest in verdict.examinations],
+        },
+        "policy": {
+            "name": policy.name,
+            "digest": str(policy.digest),
+            "admits": policy.admits,
+            "rules": list(policy.rules),
+            "required": list(policy.required),
+            "quarantine_at": str(policy.quarantine_at),
+            "block_at": str(policy.block_at),
+            "false_alarm_budget": policy.false_alarm_budget,
+        },
+        "seed": record.seed,
+        "replayable": not record.replay,
+        "ledger": {"size": log.size, "head": str(log.head)} if log else None,
+        "examinations": [{**describe(e), "digest": str(e.digest)} for e in examinations],
+        "runs": {
+            e.rule: {
+                "seconds": round(e.run.seconds, 4),
+                "device": e.run.device,
+                "threads": e.run.threads,
+            }
+            for e in examinations
+        },
+    }
+
+
+def write_rows(path: Path, examinations: Sequence[Examination], located: Any) -> None:
+    """Write `rows.parquet`: one line per row and rule that a finding holds.
+
+    `located` is a polars frame of `row, row_id, file, row_in_file, row_digest, label`.
+    """
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    held = [(e.rule, score) for e in examinations for score in _scores(e)]
+    scored = pl.DataFrame(
+        [(s.row, rule, float(s.score), s.p_value, s.suggested_label, s.reason) for rule, s in held],
+        schema={
+            "row": pl.Int64,
+            "rule": pl.String,
+            "score": pl.Float64,
+            "p_value": pl.Float64,
+            "suggested_label": pl.String,
+            "reason": pl.String,
+        },
+        orient="row",
+    )
+    columns = ("row_id", "file", "row_in_file", "row_digest", "rule", "score", "p_value")
+    joined = scored.join(located, on="row", how="left", maintain_order="left")
+    table = joined.select(*columns, "label", "suggested_label", "reason").to_arrow()
+    # polars writes `large_string`; what users rely on is `string`.
+    text = {pa.large_string(): pa.string()}
+    plain = [field.with_type(text.get(field.type, field.type)) for field in table.schema]
+    pq.write_table(table.cast(pa.schema(plain)), path)
+
+
+def no_rows() -> Any:
+    """What `Dataset.locate` gives for no rows."""
+    import polars as pl
+
+    text = ("row_id", "file", "row_digest", "label")
+    schema = {"row": pl.Int64, "row_in_file": pl.Int64, **dict.fromkeys(text, pl.String)}
+    return pl.DataFrame(schema=schema)
+
+
+def rows_held(examinations: Sequence[Examination]) -> list[int]:
+    """Every row that some finding holds, once, in order."""
+    return sorted({score.row for e in examinations for score in _scores(e)})
+
+
+def _scores(examination: Examination) -> tuple[RowScore, ...]:
+    outcome = examination.outcome
+    return outcome.measured.row_scores if isinstance(outcome, Ran) else ()

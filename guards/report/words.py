@@ -1,0 +1,174 @@
+"""What a page says in plain words: each rule's question, what it cannot see, what a verdict means.
+
+The long form, with how each rule decides and what its power was measured to be, is docs/rules.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule for a reader: its title, the question that it asks, what it is blind to."""
+
+    title: str
+    question: str
+    blind: str
+
+
+RULES: Mapping[str, Rule] = {
+    "integrity": Rule(
+        title="Integrity",
+        question="Is this a tree of plain files, without links, hidden or colliding names?",
+        blind="What the files hold; whether they are the ones that were signed, provenance says.",
+    ),
+    "provenance": Rule(
+        title="Provenance",
+        question="Did a key that the verifier trusts for this name sign for these bytes, in time?",
+        blind="A trusted producer who signs bad data, or whose key was stolen; and, on first use, "
+        "an older version shown as the newest.",
+    ),
+    "quality": Rule(
+        title="Quality",
+        question="Is every file readable, every row told apart, every label there?",
+        blind="Values that are wrong but well-formed.",
+    ),
+    "contract": Rule(
+        title="Contract",
+        question="Does the data keep the expectations that were written down for it?",
+        blind="Everything that nobody wrote an expectation for.",
+    ),
+    "drift": Rule(
+        title="Drift",
+        question="Which columns moved from the reference, by more than chance and enough to care?",
+        blind="A change that is small in every group alike, one spread over many batches, and a "
+        "cluster of few rows.",
+    ),
+    "labels": Rule(
+        title="Labels",
+        question="Which labels does a model that did not see them contradict, and how many in all?",
+        blind="Poison whose labels are right (clean-label attacks), and noise that a model cannot "
+        "tell from hard examples.",
+    ),
+    "sources": Rule(
+        title="Sources",
+        question="Were labels flipped in one source, and not in its peers?",
+        blind="Labels flipped evenly over all sources, or flipped where the features agree; and "
+        "sources with too few rows to tell.",
+    ),
+    "images": Rule(
+        title="Images",
+        question="Can every picture be decoded, and does each occur under one label only?",
+        blind="A picture that is well-formed and looks like the others.",
+    ),
+    "triggers": Rule(
+        title="Triggers",
+        question="Does something in a picture, or its source, decide the label against its looks?",
+        blind="Triggers without a fixed place or exact grey levels (warps, blends that JPEG "
+        "weakened), planted pictures whose label is right, and much about photographs.",
+    ),
+    "spectral": Rule(
+        title="Spectral signatures",
+        question="Do a few rows lie far out on one side of their class, and not belong to it?",
+        blind="Poison that the probe did not learn, that lies inside the class, that goes to "
+        "every class at once, or whose labels are right.",
+    ),
+    "clustering": Rule(
+        title="Activation clustering",
+        question="Does a class fall in two, with a smaller part that does not belong to it?",
+        blind="Planted rows too few to pull the split away from a natural one, spread over every "
+        "class, or with labels that are right.",
+    ),
+}
+
+_UNKNOWN = Rule(title="", question="", blind="")
+
+GAPS: Mapping[str, str] = {
+    "skipped": "Provide what the rule lacks, then scan again.",
+    "failed": "Repair what kept the rule from looking, then scan again; a crash is never a pass.",
+    "missing": "Scan again with every rule that the policy requires.",
+    "other-bytes": "Scan exactly the bytes that are to be admitted.",
+    "nothing-examined": "Check that the path holds data files, and that the policy lists rules.",
+}
+
+
+def rule(name: str) -> Rule:
+    """The words for a rule; for one that this release does not know, its name as title."""
+    return RULES.get(name) or Rule(title=name, question=_UNKNOWN.question, blind=_UNKNOWN.blind)
+
+
+def headline(report: Mapping[str, Any], signed: bool) -> str:
+    """One sentence that says what the verdict means for whoever wants to train."""
+    decision, reasons = report["verdict"]["decision"], report["verdict"]["reasons"]
+    if decision != "PASS":
+        order = {"BLOCK": "Do not train on this data", "QUARANTINE": "Set this data aside"}
+        until = " until a person has looked at it" if decision == "QUARANTINE" else ""
+        return f"{order[decision]}{until}: {_first(reasons)}{_others(len(reasons) - 1)}"
+    clean = "Nothing that the policy objects to was found"
+    if why := unadmitted(report, signed):
+        return f"{clean}, but {why}: no gate admits data by it."
+    return f"{clean}. These exact bytes may be trained on, where this signature is trusted."
+
+
+def unadmitted(report: Mapping[str, Any], signed: bool) -> str:
+    """Why no gate would admit data by this record, whatever its verdict; empty when one may."""
+    if not report["policy"]["admits"]:
+        return "this policy is for looking only"
+    if not signed:
+        return "nobody signed this record"
+    return "" if report["replayable"] else "the seed was chosen beforehand"
+
+
+_HISTORY = {
+    "first-use": "First use: no version of this name was seen before, so that an older one is not "
+    "shown as the newest rests on the producer's word.",
+    "known": "Known: not older than any version of this name seen here before.",
+    "pinned": "Pinned: the version that the verifier asked for.",
+    "unknown": "Unknown: there is no claim by a known key to look up.",
+}
+_CONTRADICTED = {
+    "rollback": "Contradicted: a newer version of this name was seen here before.",
+    "fork": "Contradicted: other bytes were seen here under this version.",
+    "wrong-version": "Not the version that the verifier pinned.",
+}
+
+
+def history(claim: Mapping[str, Any], codes: Collection[str]) -> str:
+    """How the version stands to what was seen before; `codes` are what provenance found."""
+    against = (told for code, told in _CONTRADICTED.items() if code in codes)
+    standing = str(claim.get("history", ""))
+    return next(against, _HISTORY.get(standing, standing))
+
+
+def compared(claim: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> str:
+    """How the bytes stand to the claim: only files can differ, not who signed or when."""
+    if not claim:
+        return ""
+    if not claim.get("name"):
+        return "no claim to compare them with"
+    counts = (
+        evidence["value"]
+        for found in findings
+        if found["subject"]["kind"] == "file"
+        for evidence in found["evidence"]
+    )
+    if differing := sum(counts):
+        are = "file is" if differing == 1 else "files are"
+        return f"{differing} {are} not as the claim says"
+    if claim.get("signers"):
+        return "exactly those that were signed"
+    return "exactly those of the claim, which nobody who is trusted signed"
+
+
+def _first(reasons: list[Mapping[str, Any]]) -> str:
+    text = str(reasons[0]["text"]).strip() if reasons else "no reason was recorded"
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _others(count: int) -> str:
+    if count < 1:
+        return ""
+    return f" There {'is one more reason' if count == 1 else f'are {count} more reasons'} below."

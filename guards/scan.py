@@ -1,0 +1,301 @@
+"""The one way through the house: prove, look, judge, record.
+
+    bytes -> staged Snapshot -> Proof -> Case -> Examinations -> judge -> Record -> report
+
+The dataset is first copied to a private directory and only the copy is looked at, so nobody who
+can write to the original can show one thing to the hash and another to the checks. A run
+directory appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from guards._version import __version__
+from guards.bundle import Made, write_run
+from guards.checks import run
+from guards.data.case import Case
+from guards.data.dataset import Dataset, open_dataset
+from guards.digest import Digest
+from guards.errors import GuardError, NothingToExamine, UsageError
+from guards.files import directory_at_once, read_document
+from guards.findings import Examination
+from guards.inputs import Inputs, draw_seed, load_inputs, pick_device
+from guards.provenance import ledger
+from guards.provenance.manifest import UNNAMED, Name
+from guards.provenance.memory import Memory, Seen
+from guards.provenance.proof import Expectation, Proof, prove, room
+from guards.provenance.roles import Roles
+from guards.provenance.signing import PrivateKey
+from guards.provenance.snapshot import Walked, stage, take
+from guards.provenance.trust import Trust
+from guards.publish import describe_columns, manifest_path
+from guards.record import Examined, Record
+from guards.text import printable
+from guards.verdict import Decision, Policy, Verdict, judge
+
+Progress = Callable[[str, int, int], None]
+# Characters of a reason that the record keeps; the whole of it is in the report that it binds.
+REASON = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Everything a scan is told; `trust`, `policy` and keys are the verifier's."""
+
+    dataset: Path
+    policy: Policy
+    out: Path
+    manifest: Path | None = None
+    trust: Trust | None = None
+    name: Name | None = None
+    version: int | None = None
+    at: datetime | None = None
+    state: Memory | None = None
+    reference: Path | None = None
+    trusted_rows: Path | None = None
+    key: PrivateKey | None = None
+    ledger: Path | None = None
+    device: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """The verdict, where its run directory is, and what it stands on."""
+
+    verdict: Verdict
+    run_dir: Path
+    record: Record
+    examinations: tuple[Examination, ...]
+
+    @property
+    def record_path(self) -> Path:
+        """The signed record."""
+        return self.run_dir / "record.json"
+
+
+def scan(request: Request, progress: Progress = lambda rule, done, total: None) -> Scanned:
+    """Examine one dataset and write the run directory; the verdict is in what is returned.
+
+    Raises:
+        NothingToExamine: there are no files, or no rows, to look at.
+        Untrusted: an input that would steer the verdict is vouched for by nobody.
+        UsageError: the request itself is wrong.
+    """
+    _refuse_nonsense(request)
+    moment = request.at or datetime.now(UTC).replace(microsecond=0)
+    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
+        staged = Path(private) / "data"
+        staged.mkdir(mode=0o700)
+        signed = _signed(request)
+        walked = _stage(request, staged, signed, moment)
+        proof = _prove(request, walked, signed, moment)
+        _require_scanner(request, proof, moment)
+        inputs = load_inputs(request.policy, request.reference, request.trust, moment)
+        case = _open(request, walked, staged, proof, inputs)
+        examinations = _examine(request.policy, case, progress)
+        verdict = judge(request.policy, walked.snapshot.root, examinations)
+        _remember(request, proof)
+        made = Made(
+            case=case,
+            policy=request.policy,
+            manifest=signed,
+            verdict=verdict,
+            examinations=tuple(examinations),
+        )
+        record = _record(request, made, moment)
+        with directory_at_once(request.out) as draft:
+            record, written = write_run(draft, made, record, request.dataset, request.key)
+            _log(request, record, written)
+    return Scanned(
+        verdict=verdict, run_dir=request.out, record=record, examinations=tuple(examinations)
+    )
+
+
+def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetime) -> Walked:
+    """Copy what is to be decoded; what no trusted key claims is only named, where it lies."""
+    if request.trust is None:
+        return stage(request.dataset, staged)
+    most = room(signed, request.trust, moment)
+    return take(request.dataset) if most is None else stage(request.dataset, staged, most)
+
+
+def _refuse_nonsense(request: Request) -> None:
+    if request.ledger and not request.key:
+        raise UsageError("--ledger needs --key: a ledger holds signed records only")
+    if request.trusted_rows:
+        raise UsageError("--trusted-rows: no rule of this version uses trusted rows yet")
+    if request.seed is not None and not 0 <= request.seed < 2**48:
+        raise UsageError(f"--seed {request.seed}: must be at least 0 and below 2^48")
+    if not request.dataset.exists():
+        raise UsageError(f"dataset {request.dataset}: there is no such file or directory")
+    if request.dataset.resolve() in request.out.resolve().parents:
+        raise UsageError(f"{request.out} lies in the dataset, which it would change")
+    if request.out.exists() and not _is_run(request.out):
+        # What stands at --out is replaced, and nobody's own files are.
+        raise UsageError(f"{request.out} exists and is no run directory; choose another --out")
+    parent = next(p for p in [request.out, *request.out.absolute().parents] if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"cannot write {request.out}: {parent} is read-only; choose another --out")
+
+
+def _is_run(out: Path) -> bool:
+    return out.is_dir() and ((out / "record.json").is_file() or not any(out.iterdir()))
+
+
+def _signed(request: Request) -> bytes | None:
+    path = request.manifest or manifest_path(request.dataset)
+    signed = read_document(path)
+    if request.manifest and signed is None:
+        raise UsageError(f"manifest {path}: there is no such file")
+    return signed
+
+
+def _prove(
+    request: Request, walked: Walked, signed: bytes | None, moment: datetime
+) -> Proof | None:
+    if request.trust is None:
+        return None
+
+    def recall(name: Name) -> tuple[Seen, ...]:
+        return _history(request, name)
+
+    expect = Expectation(at=moment, name=request.name, version=request.version, recall=recall)
+    return prove(walked, signed, request.trust, expect)
+
+
+def _history(request: Request, name: Name) -> tuple[Seen, ...]:
+    """What the state directory and the ledger remember of this name."""
+    seen = [request.state.recall(name)] if request.state else []
+    if request.ledger and request.trust and (request.ledger / "log.jsonl").is_file():
+        entries = ledger.verify(request.ledger, request.trust).entries
+        # A blocked entry may hold bytes that nobody signed; it says nothing about what is newest.
+        of_name = [e for e in entries if e.name == name and e.decision != str(Decision.BLOCK)]
+        if of_name:
+            last = max(of_name, key=lambda entry: entry.version)
+            seen.append(Seen(version=last.version, root=last.root))
+    return tuple(found for found in seen if found)
+
+
+def _remember(request: Request, proof: Proof | None) -> None:
+    if request.state and proof and proof.manifest and request.version is None:
+        request.state.remember(proof.manifest)
+
+
+def _open(
+    request: Request, walked: Walked, staged: Path, proof: Proof | None, inputs: Inputs
+) -> Case:
+    """Open the staged copy; bytes that contradict their signed claim are not decoded at all."""
+    opened, roles, closed, root = None, Roles(), "", walked.snapshot.root
+    if proof is not None and not proof:
+        closed = "not opened, since its provenance was refused"
+        roles = proof.manifest.roles if proof.manifest is not None else roles
+    elif not walked.snapshot.files:
+        closed = "there is no plain file to read"
+    else:
+        opened, closed = _decode(request, walked, staged, proof)
+        roles = opened.roles if opened else roles
+    return Case(
+        snapshot=walked.snapshot,
+        unsafe=walked.unsafe,
+        proof=proof,
+        roles=roles,
+        opened=opened,
+        closed_because=closed,
+        reference=inputs.reference,
+        contract=inputs.contract,
+        seed=request.seed if request.seed is not None else draw_seed(request.policy, root),
+        device=pick_device(request.device, roles),
+        pictures=request.policy.pictures,
+    )
+
+
+def _decode(
+    request: Request, walked: Walked, staged: Path, proof: Proof | None
+) -> tuple[Dataset | None, str]:
+    signed = proof.manifest.roles if proof is not None and proof.manifest else None
+    given = {} if signed else describe_columns(request.dataset)[0]
+    files = [entry.path for entry in walked.snapshot.files]
+    try:
+        return open_dataset(staged, files, signed, given=given), ""
+    except (NothingToExamine, UsageError):
+        raise
+    except GuardError as error:
+        return None, str(error)
+
+
+def _examine(policy: Policy, case: Case, progress: Progress) -> list[Examination]:
+    examinations = []
+    for done, rule in enumerate(policy.rules):
+        progress(rule, done, len(policy.rules))
+        examinations.append(run(rule, case, policy.settings.get(rule)))
+    progress("", len(policy.rules), len(policy.rules))
+    return examinations
+
+
+def _record(request: Request, made: Made, moment: datetime) -> Record:
+    case, verdict, signed = made.case, made.verdict, made.manifest
+    manifest = case.proof.manifest if case.proof is not None else None
+    return Record(
+        name=_subject(request, case.proof),
+        version=manifest.version if manifest else 0,
+        root=verdict.snapshot,
+        size=case.snapshot.size,
+        decision=verdict.decision,
+        reasons=tuple(printable(f"{r.rule}: {r.text}")[:REASON] for r in verdict.reasons),
+        policy=verdict.policy,
+        policy_name=request.policy.name,
+        admits=request.policy.admits,
+        seed=case.seed,
+        replay=request.seed is not None,
+        code=f"toadstone {__version__}",
+        time=moment,
+        producers=case.proof.signers if case.proof is not None else (),
+        expires=manifest.expires if manifest else None,
+        trust=request.trust.digest if request.trust else None,
+        manifest=Digest.of(signed) if signed else None,
+        checkpoint=ledger.checkpoint(request.ledger) if request.ledger else None,
+        examinations=tuple(
+            Examined(rule=e.rule, outcome=type(e.outcome).__name__.lower(), digest=e.digest)
+            for e in made.examinations
+        ),
+    )
+
+
+def _subject(request: Request, proof: Proof | None) -> Name:
+    """The name that a record is about: the one vouched for, unless another one was asked for."""
+    claimed = proof.manifest.name if proof is not None and proof.manifest else None
+    if claimed is None or proof is None or not proof.signers:
+        return request.name or UNNAMED
+    return claimed if request.name is None or request.name.covers(claimed) else request.name
+
+
+def _require_scanner(request: Request, proof: Proof | None, moment: datetime) -> None:
+    """A record that the ledger's own readers would not believe does not go into the ledger."""
+    if request.ledger is None or request.trust is None or request.key is None:
+        return
+    public, name = request.key.public, _subject(request, proof)
+    known = [public] if public in request.trust.public else []
+    if not any(step.ok for step in request.trust.authorise(known, "scanner", name, moment)):
+        raise UsageError(f"--key {public.keyid[:12]} may not sign records about {name} by --trust")
+
+
+def _log(request: Request, record: Record, written: bytes) -> None:
+    if request.ledger is None or request.key is None:
+        return
+    entry = ledger.Entry(
+        record=Digest.of(written),
+        name=record.name,
+        version=record.version,
+        root=record.root,
+        decision=str(record.decision),
+        policy=record.policy,
+        time=record.time,
+    )
+    ledger.append(request.ledger, entry, written, request.key)

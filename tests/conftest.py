@@ -1,0 +1,189 @@
+"""What the tests of the spine share: real keys, a real trust directory, a small signed dataset.
+
+Nothing here is a mock. `spine` is one such dataset with everything that stands around it, in a
+directory of its own, and the verbs of the library bound to it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from guards.gate import Admitted, Terms, require_pass
+from guards.provenance import trust as trusts
+from guards.provenance.manifest import parse_name
+from guards.provenance.proof import Proof
+from guards.provenance.signing import (
+    PrivateKey,
+    generate,
+    load_private,
+    load_public,
+    parse_envelope,
+    sign,
+)
+from guards.publish import Claim, manifest_path, publish
+from guards.scan import Request, Scanned, scan
+from guards.verdict import Policy, load_policy
+from guards.verify import Claimed, verify
+
+NAME = "acme/flights/2013-01"
+WHO = ("producer", "scanner", "stranger", "neighbour", "both")
+
+# Nothing here is about how long it takes, least of all on a busy machine.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key pairs by name, as directories that hold `key.pem` and `key.pub`."""
+
+    home: Path
+
+    def pem(self, who: str) -> Path:
+        return self.home / who / "key.pem"
+
+    def pub(self, who: str) -> Path:
+        return self.home / who / "key.pub"
+
+    def private(self, who: str) -> PrivateKey:
+        return load_private(self.pem(who))
+
+
+@dataclass(frozen=True)
+class Spine:
+    """A signed dataset, the verifier's own things, and the verbs."""
+
+    home: Path
+    batch: Path
+    keys: Keys
+    trust_dir: Path
+    policy: Policy
+
+    @property
+    def manifest(self) -> Path:
+        return manifest_path(self.batch)
+
+    @property
+    def trust(self) -> trusts.Trust:
+        return trusts.load(self.trust_dir)
+
+    @property
+    def record(self) -> Path:
+        return self.home / "run" / "record.json"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "ledger" / "log.jsonl"
+
+    def verify(self, **more: Any) -> Proof:
+        about = Claimed(dataset=self.batch, manifest=self.manifest, trust=self.trust)
+        return verify(replace(about, **more))
+
+    def codes(self, **more: Any) -> list[str]:
+        """The codes of everything that stands against the dataset, sorted, once each."""
+        return sorted({problem.code for problem in self.verify(**more).problems})
+
+    def sign(
+        self, who: str = "producer", *, name: str = NAME, version: int = 1, **more: Any
+    ) -> None:
+        claim = Claim(name=parse_name(name), version=version, **more)
+        publish(self.batch, claim, self.keys.private(who))
+
+    def scan(self, **more: Any) -> Scanned:
+        about = Request(
+            dataset=self.batch,
+            policy=self.policy,
+            out=self.home / "run",
+            trust=self.trust,
+            key=self.keys.private("scanner"),
+        )
+        return scan(replace(about, **more))
+
+    def gate(
+        self, *, into: Path | None = None, record: Path | None = None, **more: Any
+    ) -> Admitted:
+        terms = replace(Terms(trust=self.trust, policy=self.policy), **more)
+        return require_pass(self.batch, record or self.record, terms, into=into)
+
+    def forge(self, edit: Callable[[dict[str, Any]], Any], who: str = "producer") -> None:
+        """Let a trusted producer sign what the library would never write."""
+        document = json.loads(parse_envelope(self.manifest.read_bytes()).payload)
+        edit(document)
+        self.forge_bytes(json.dumps(document).encode(), who)
+
+    def forge_bytes(self, payload: bytes, who: str = "producer") -> None:
+        self.manifest.write_bytes(sign(payload, self.keys.private(who)).to_json())
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the secret of the machine it runs on."""
+    monkeypatch.setenv("TOADSTONE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    home = tmp_path_factory.mktemp("keys")
+    for who in WHO:
+        generate(home / who)
+    return Keys(home)
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
+    home = tmp_path_factory.mktemp("template")
+    batch = home / "batch"
+    (batch / "more").mkdir(parents=True)
+    for file, start in (("a.parquet", 0), ("more/b.parquet", 40)):
+        numbers = list(range(start, start + 40))
+        table = {"x": numbers, "label": [n % 2 for n in numbers], "source": ["JFK"] * 40}
+        pq.write_table(pa.table(table), batch / file)
+    publish(batch, Claim(name=parse_name(NAME), version=1), keys.private("producer"))
+    trusted = {
+        "producer": (("producer",), ("acme/*",)),
+        "scanner": (("scanner",), ("acme/*",)),
+        "neighbour": (("producer",), ("umbrella/*",)),
+    }
+    for index, (who, (roles, names)) in enumerate(trusted.items()):
+        key = trusts.TrustedKey(key=load_public(keys.pub(who)), roles=roles, names=names)
+        (trusts.add if index else trusts.create)(home / "trust", key)
+    (home / "m1.toml").write_text(
+        'name = "m1"\nrules = ["integrity", "provenance"]\nrequired = ["integrity", "provenance"]\n'
+    )
+    return home
+
+
+@pytest.fixture
+def spine(tmp_path: Path, _template: Path, keys: Keys) -> Spine:
+    """A fresh copy of the signed dataset and of everything around it."""
+    home = tmp_path / "spine"
+    shutil.copytree(_template, home)
+    return Spine(home, home / "batch", keys, home / "trust", load_policy(home / "m1.toml"))
+
+
+@pytest.fixture
+def signed_batch(spine: Spine) -> Path:
+    """A small Parquet dataset in two files, with its manifest beside it."""
+    return spine.batch
+
+
+@pytest.fixture
+def trust(spine: Spine) -> trusts.Trust:
+    """Who may do what, as the verifier of `signed_batch` sees it."""
+    return spine.trust
+
+
+@pytest.fixture
+def m1_policy(spine: Spine) -> Policy:
+    """Integrity and provenance, both required: the policy of the spine alone."""
+    return spine.policy

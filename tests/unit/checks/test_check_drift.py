@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from guards.checks import drift, run
+from guards.errors import Skip
+from guards.findings import Ran, Severity, Skipped
+
+
+def examine(case, **settings):
+    return drift.examine(case, drift.Settings(**settings))
+
+
+def alarms(measured):
+    return [f for f in measured.findings if f.severity >= Severity.MEDIUM]
+
+
+def in_kilometres(frame, carrier):
+    metric = (pl.col("distance") * 1.609344).round().cast(pl.Int16)
+    return frame.with_columns(
+        distance=pl.when(pl.col("carrier") == carrier).then(metric).otherwise("distance")
+    )
+
+
+@pytest.mark.parametrize("month", [1, 2, 3, 4, 5, 6])
+def test_seasons_are_told_and_stop_nothing(table_case, flights_month, flights_profile, month):
+    measured = examine(table_case(flights_month(month), reference=flights_profile))
+    assert alarms(measured) == []
+    assert measured.row_scores == ()
+    if month == 6:
+        told = {f.subject.name for f in measured.findings if f.code == "drift-broad"}
+        assert {"dep_delay", "air_time"} <= told
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 6), (6, 1), (2, 5)])
+def test_seasons_told_from_a_single_month(table_case, profile_of, flights_month, before, after):
+    reference = profile_of(flights_month(before))
+    assert alarms(examine(table_case(flights_month(after), reference=reference))) == []
+
+
+@pytest.mark.parametrize("carrier", ["UA", "B6", "WN", "9E"])
+def test_a_unit_change_in_one_carrier_is_local(table_case, flights_month, flights_profile, carrier):
+    frame = flights_month(6)
+    measured = examine(table_case(in_kilometres(frame, carrier), reference=flights_profile))
+    found = [f for f in alarms(measured) if f.subject.name == "distance"]
+    assert {f.code for f in alarms(measured)} == {"drift-local"}
+    assert f"carrier {carrier} " in found[0].summary
+    held = [score.row for score in measured.row_scores]
+    changed = set(np.flatnonzero((frame["carrier"] == carrier).to_numpy()).tolist())
+    assert len(changed & set(held)) / len(held) > 0.95
+    assert len(changed & set(held)) / len(changed) > 0.4
+    assert len(set(held)) == len(held)
+    moved = {one["column"]: one for one in measured.statistics["moved"]}
+    assert moved["distance"]["breadth"] == "local"
+    assert moved["dep_delay"]["breadth"] == "broad"
+
+
+def test_statistics_are_plottable(table_case, flights_month, flights_profile):
+    measured = examine(table_case(flights_month(4), reference=flights_profile))
+    assert len(measured.statistics["moved"]) == 11
+    for one in measured.statistics["moved"]:
+        assert len(one["bins"]) == len(one["reference"]) == len(one["current"]) <= 20
+        assert len(set(one["bins"])) == len(one["bins"])
+        assert sum(one["reference"]) == pytest.approx(1, abs=0.01)
+        assert sum(one["current"]) == pytest.approx(1, abs=0.01)
+    effects = [one["effect"] for one in measured.statistics["moved"]]
+    assert effects == sorted(effects, reverse=True)
+    frame = flights_month(4)
+    label = next(one for one in measured.statistics["moved"] if one["column"] == "label")
+    share = dict(zip(label["bins"], label["current"], strict=True))["late"]
+    assert share == pytest.approx((frame["label"] == "late").mean(), abs=1e-4)
+
+
+def test_the_reference_against_itself_has_not_moved(table_case, profile_of, flights_month):
+    frame = flights_month(4)
+    measured = examine(table_case(frame, reference=profile_of(frame)))
+    assert measured.findings == ()
+    assert max(one["effect"] for one in measured.statistics["moved"]) < 0.01
+
+
+def test_a_unit_change_of_everything_is_severe(table_case, flights_month, flights_profile):
+    frame = flights_month(4).with_columns((pl.col("distance") * 1000).cast(pl.Int64))
+    found = alarms(examine(table_case(frame, reference=flights_profile)))
+    assert [(f.code, f.subject.name) for f in found] == [("drift-severe", "distance")]
+
+
+def test_a_jump_of_the_missing_rate_holds_its_rows(table_case, flights_month, flights_profile):
+    frame = (
+        flights_month(4)
+        .with_row_index("n")
+        .with_columns(hour=pl.when(pl.col("n") % 10 == 0).then(None).otherwise("hour"))
+    )
+    measured = examine(table_case(frame.drop("n"), reference=flights_profile))
+    assert [(f.code, f.subject.name) for f in alarms(measured)] == [("missing-jump", "hour")]
+    assert [score.row for score in measured.row_scores] == list(range(0, 6000, 10))
+
+
+@pytest.mark.parametrize(("every", "severity"), [(10, Severity.MEDIUM), (100, Severity.LOW)])
+def test_new_categories_by_their_mass(table_case, flights_month, flights_profile, every, severity):
+    frame = (
+        flights_month(4)
+        .with_row_index("n")
+        .with_columns(
+            weekday=pl.when(pl.col("n") % every == 0).then(pl.lit("Mo")).otherwise("weekday")
+        )
+    )
+    measured = examine(table_case(frame.drop("n"), reference=flights_profile))
+    (finding,) = [f for f in measured.findings if f.code == "new-categories"]
+    assert finding.subject.name == "weekday"
+    assert finding.severity is severity
+    held = list(range(0, 6000, every)) if severity is Severity.MEDIUM else []
+    assert [score.row for score in measured.row_scores] == held
+
+
+def test_categories_that_vanish_are_told(table_case, flights_month, flights_profile):
+    frame = flights_month(4).filter(pl.col("weekday") != "Sat")
+    measured = examine(table_case(frame, reference=flights_profile))
+    assert ("categories-gone", "weekday") in [(f.code, f.subject.name) for f in measured.findings]
+
+
+def test_columns_that_go_come_or_change_kind(table_case, flights_month, flights_profile):
+    frame = (
+        flights_month(4)
+        .drop("hour")
+        .with_columns(pl.col("distance").cast(pl.String), extra=pl.lit(1))
+    )
+    measured = examine(table_case(frame, reference=flights_profile))
+    found = {(f.code, f.subject.name, f.severity) for f in measured.findings}
+    assert {
+        ("column-gone", "hour", Severity.MEDIUM),
+        ("type-changed", "distance", Severity.MEDIUM),
+        ("column-new", "extra", Severity.LOW),
+    } <= found
+
+
+def test_a_column_of_days_is_no_alarm(table_case, profile_of):
+    """What differs in each block of the reference may differ in the next batch."""
+    days = pl.DataFrame({"day": [f"2013-01-{1 + i // 100:02d}" for i in range(1000)]})
+    later = days.with_columns(pl.col("day").str.replace("2013-01", "2013-02"))
+    frames = [one.with_columns(x=pl.Series(range(1000)) % 7) for one in (days, later)]
+    measured = examine(table_case(frames[1], reference=profile_of(frames[0])))
+    assert alarms(measured) == []
+
+
+def test_significance_without_effect_is_no_finding(table_case, profile_of):
+    generator = np.random.default_rng(0)
+    before = pl.DataFrame({"x": generator.normal(0, 1, 60_000)})
+    after = pl.DataFrame({"x": generator.normal(0.05, 1, 60_000)})
+    measured = examine(table_case(after, reference=profile_of(before)))
+    assert measured.statistics["moved"][0]["p_value"] < 1e-6
+    assert measured.findings == ()
+
+
+@pytest.mark.parametrize("values", [[None] * 50, [float("nan")] * 50, [float("inf")] * 50])
+def test_empty_and_infinite_columns_are_no_crash(table_case, profile_of, values):
+    frame = pl.DataFrame({"x": [float(i) for i in range(50)], "w": ["ü" * 300, "b"] * 25})
+    hollow = frame.with_columns(x=pl.Series(values, dtype=pl.Float64))
+    for then, now in ((frame, hollow), (hollow, frame), (hollow, hollow)):
+        examination = run("drift", table_case(now, reference=profile_of(then)))
+        assert isinstance(examination.outcome, Ran)
+        assert examination.digest
+
+
+def test_a_tiny_batch_is_no_alarm(table_case, flights_month, flights_profile):
+    for seed in range(5):
+        batch = flights_month(4).sample(40, seed=seed)
+        assert alarms(examine(table_case(batch, reference=flights_profile))) == []
+
+
+def test_no_reference_is_a_skip(table_case, flights_month):
+    case = table_case(flights_month(4))
+    with pytest.raises(Skip, match="reference"):
+        examine(case)
+    assert isinstance(run("drift", case).outcome, Skipped)
+
+
+def test_two_runs_have_one_digest(table_case, flights_month, flights_profile):
+    case = table_case(in_kilometres(flights_month(4), "UA"), reference=flights_profile)
+    assert run("drift", case).digest == run("drift", case).digest

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from guards.checks import labels, run
+from guards.errors import Skip
+from guards.findings import Inapplicable, Ran, Severity, Skipped
+
+
+def examine(case, **settings):
+    return labels.examine(case, labels.Settings(**settings))
+
+
+def with_noise(frame, share, seed=0):
+    picked = np.random.default_rng(seed).random(len(frame)) < share
+    other = pl.when(pl.col("label") == "late").then(pl.lit("on-time")).otherwise(pl.lit("late"))
+    noisy = pl.when(pl.Series(picked)).then(other).otherwise("label").alias("label")
+    return frame.with_columns(noisy), np.flatnonzero(picked)
+
+
+@pytest.fixture
+def month(flights_month):
+    return flights_month(4)
+
+
+def test_the_rate_follows_the_noise_and_never_alarms(table_case, month):
+    rates = []
+    for share in (0.0, 0.1, 0.3):
+        measured = examine(table_case(with_noise(month, share)[0]))
+        rates.append(measured.statistics["rate"])
+        low, high = measured.statistics["interval"]
+        assert low <= rates[-1] <= high
+        assert all(finding.severity is Severity.INFO for finding in measured.findings)
+    assert rates[0] < rates[1] - 0.04 < rates[2] - 0.08
+
+
+def test_planted_errors_come_first(table_case, month):
+    noisy, planted = with_noise(month, 0.05)
+    measured = examine(table_case(noisy))
+    scores = [score.score for score in measured.row_scores]
+    assert scores == sorted(scores, reverse=True)
+    top = [score.row for score in measured.row_scores[:100]]
+    assert len(set(top) & set(planted.tolist())) > 60
+    first = measured.row_scores[0]
+    assert first.suggested_label == month["label"][first.row]
+
+
+def test_sources_and_classes_are_broken_down(table_case, month):
+    statistics = examine(table_case(month)).statistics
+    assert sum(one["rows"] for one in statistics["sources"]) == 6000
+    assert sum(one["flagged"] for one in statistics["sources"]) == statistics["flagged"]
+    assert sum(one["flagged"] for one in statistics["classes"]) == statistics["flagged"]
+    assert {one["source"] for one in statistics["sources"]} == {"EWR", "JFK", "LGA"}
+
+
+def test_rows_are_capped_and_the_seed_decides(table_case, month):
+    case = table_case(month)
+    assert len(examine(case, max_rows=10).row_scores) == 10
+    assert run("labels", case).digest == run("labels", table_case(month)).digest
+
+
+def test_one_class_only_is_a_skip(table_case, month):
+    case = table_case(month.with_columns(label=pl.lit("late")))
+    with pytest.raises(Skip, match="two"):
+        examine(case)
+    assert isinstance(run("labels", case).outcome, Skipped)
+
+
+def test_no_label_is_inapplicable(table_case, month):
+    assert isinstance(run("labels", table_case(month.drop("label"))).outcome, Inapplicable)
+
+
+def test_nan_labels_and_rare_classes_are_counted(table_case, month):
+    odd = month.with_row_index("n").with_columns(
+        label=pl.when(pl.col("n") < 3)
+        .then(pl.lit("rare"))
+        .when(pl.col("n") < 10)
+        .then(None)
+        .otherwise("label")
+    )
+    examination = run("labels", table_case(odd.drop("n")))
+    assert isinstance(examination.outcome, Ran)
+    statistics = examination.outcome.measured.statistics
+    assert statistics["unlabelled"] == 7
+    assert statistics["too_small"] == [["rare", 3]]
+    assert statistics["rows"] == 5990

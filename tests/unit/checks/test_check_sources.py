@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from guards.checks import run, sources
+from guards.errors import Skip
+from guards.findings import Inapplicable, Severity, Skipped
+
+
+def examine(case, **settings):
+    return sources.examine(case, sources.Settings(**settings))
+
+
+def flipped(frame, source, true, given, share, seed=0):
+    rows = np.flatnonzero(((frame["source"] == source) & (frame["label"] == true)).to_numpy())
+    picked = np.random.default_rng(seed).permutation(rows)[: round(share * len(rows))]
+    marked = pl.Series(np.isin(np.arange(len(frame)), picked))
+    wrong = pl.when(marked).then(pl.lit(given)).otherwise("label").alias("label")
+    return frame.with_columns(wrong), picked.tolist()
+
+
+@pytest.mark.parametrize("month", [1, 2, 3, 4, 5, 6])
+def test_clean_months_have_no_finding(table_case, flights_month, month):
+    measured = examine(table_case(flights_month(month)))
+    assert measured.findings == ()
+    assert measured.row_scores == ()
+    assert {one["source"] for one in measured.statistics["sources"]} == {"EWR", "JFK", "LGA"}
+
+
+@pytest.mark.parametrize(
+    ("month", "source", "true", "given"),
+    [
+        (4, "JFK", "late", "on-time"),
+        (5, "JFK", "late", "on-time"),
+        (6, "LGA", "late", "on-time"),
+        (5, "EWR", "on-time", "late"),
+    ],
+)
+def test_labels_flipped_in_one_source(table_case, flights_month, month, source, true, given):
+    frame, picked = flipped(flights_month(month), source, true, given, 0.15)
+    measured = examine(table_case(frame))
+    (finding,) = measured.findings
+    assert finding.code == "labels-flipped-in-source"
+    assert finding.severity is Severity.MEDIUM
+    assert finding.subject.name == source
+    assert finding.evidence[0].detail["true"] == true
+    assert finding.evidence[0].detail["given"] == given
+    assert finding.evidence[0].rows == pytest.approx(len(picked), rel=0.5)
+    held = [score.row for score in measured.row_scores]
+    assert len(set(held) & set(picked)) / len(held) > 0.7
+    assert len(set(held) & set(picked)) / len(picked) > 0.2
+    assert {score.suggested_label for score in measured.row_scores} == {true}
+
+
+def test_noise_alike_in_all_sources_is_no_finding(table_case, flights_month):
+    frame = flights_month(4)
+    for source in ("EWR", "JFK", "LGA"):
+        frame, _ = flipped(frame, source, "late", "on-time", 0.15)
+    assert examine(table_case(frame)).findings == ()
+
+
+def test_a_careless_source_is_not_a_poisoned_one(table_case, flights_month):
+    """Errors in both directions are carelessness; that is told, and does not alarm."""
+    frame, _ = flipped(flights_month(4), "JFK", "late", "on-time", 0.1, seed=1)
+    frame, _ = flipped(frame, "JFK", "on-time", "late", 0.1, seed=2)
+    measured = examine(table_case(frame))
+    rates = {entry["source"]: entry["rate"] for entry in measured.statistics["sources"]}
+    assert rates["JFK"] > 2 * max(rates["EWR"], rates["LGA"])
+    assert [(f.code, f.severity, f.subject.name) for f in measured.findings] == [
+        ("careless-source", Severity.LOW, "JFK")
+    ]
+
+
+def test_one_of_many_sources(table_case):
+    """The published setting: many sources, honest noise by class, a few rows of one cell."""
+    generator = np.random.default_rng(3)
+    rows, classes, many = 12_000, 6, 30
+    true = generator.integers(0, classes, rows)
+    x = generator.normal(true, 0.25)
+    source = generator.integers(0, many, rows)
+    noisy = generator.random(rows) < 0.05
+    labels = np.where(noisy, (true + 1) % classes, true)
+    planted = np.flatnonzero((source == 11) & (true == 2))[:25]
+    labels[planted] = 5
+    frame = pl.DataFrame(
+        {"x": x, "label": [f"c{k}" for k in labels], "source": [f"s{k}" for k in source]}
+    )
+    measured = examine(table_case(frame))
+    (finding,) = measured.findings
+    assert finding.subject.name == "s11"
+    assert finding.evidence[0].detail["given"] == "c5"
+    assert finding.evidence[0].detail["true"] == "c2"
+    held = {score.row for score in measured.row_scores}
+    assert len(held & set(planted.tolist())) / len(held) > 0.8
+
+
+def test_one_source_only_is_a_skip(table_case, flights_month):
+    case = table_case(flights_month(4).with_columns(source=pl.lit("JFK")))
+    with pytest.raises(Skip, match="other sources"):
+        examine(case)
+    assert isinstance(run("sources", case).outcome, Skipped)
+
+
+def test_no_source_is_inapplicable(table_case, flights_month):
+    outcome = run("sources", table_case(flights_month(4).drop("source"))).outcome
+    assert isinstance(outcome, Inapplicable)
+
+
+def test_missing_long_and_odd_source_names(table_case, flights_month):
+    frame = flights_month(4).with_columns(
+        source=pl.col("source").replace({"JFK": "ü" * 3000, "LGA": None, "EWR": "a\u202eb"})
+    )
+    examination = run("sources", table_case(frame))
+    assert examination.findings == ()
+    assert examination.digest

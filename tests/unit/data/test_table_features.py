@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from guards.data.dataset import open_dataset
+from guards.data.table_features import table_features
+from guards.errors import Skip
+
+
+def dataset_of(tmp_path, frame):
+    frame.write_parquet(tmp_path / "a.parquet")
+    return open_dataset(tmp_path, ["a.parquet"])
+
+
+def frame_of(rows=400, **extra):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=rows)
+    word = generator.choice(["red", "green", None], rows)
+    label = np.where((x > 0) ^ (word == "red"), "yes", "no")
+    return pl.DataFrame({"x": x, "word": pl.Series(word), "label": label, **extra})
+
+
+def test_probabilities_say_what_the_features_say(tmp_path):
+    found = table_features(dataset_of(tmp_path, frame_of()), seed=1)
+    assert found.classes == ("no", "yes")
+    assert found.probabilities.shape == (400, 2)
+    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(400))
+    assert (found.probabilities.argmax(axis=1) == found.labels).mean() > 0.95
+
+
+def test_no_row_has_a_say_in_its_own_probability(tmp_path):
+    frame = frame_of().with_columns(label=pl.Series(["p", "q"] * 200).shuffle(seed=3))
+    found = table_features(dataset_of(tmp_path, frame), seed=1)
+    assert abs((found.probabilities.argmax(axis=1) == found.labels).mean() - 0.5) < 0.1
+
+
+def test_source_and_id_are_not_looked_at(tmp_path):
+    labels = ["p", "q"] * 200
+    frame = frame_of(source=labels, id=[f"{one}{i}" for i, one in enumerate(labels)])
+    frame = frame.with_columns(label=pl.Series(labels))
+    found = table_features(dataset_of(tmp_path, frame), seed=1)
+    assert abs((found.probabilities.argmax(axis=1) == found.labels).mean() - 0.5) < 0.1
+
+
+def test_the_seed_decides_everything(tmp_path):
+    dataset = dataset_of(tmp_path, frame_of())
+    first, again, other = (table_features(dataset, seed=seed) for seed in (1, 1, 2**40))
+    assert np.array_equal(first.probabilities, again.probabilities)
+    assert not np.array_equal(first.probabilities, other.probabilities)
+
+
+def test_nan_labels_and_small_classes_are_left_out_and_counted(tmp_path):
+    labels = pl.Series([float("nan"), None, 7.0, 7.0, 7.0, *([0.0, 1.0] * 197), 1.0])
+    found = table_features(dataset_of(tmp_path, frame_of().with_columns(label=labels)), seed=1)
+    assert found.unlabelled == 2
+    assert found.too_small == (("7.0", 3),)
+    assert found.classes == ("0.0", "1.0")
+    assert found.rows.tolist() == list(range(5, 400))
+
+
+@pytest.mark.parametrize("labels", [["p"] * 400, ["p"] * 397 + ["q"] * 3, [None] * 400])
+def test_one_class_is_a_skip(tmp_path, labels):
+    frame = frame_of().with_columns(label=pl.Series(labels, dtype=pl.String))
+    with pytest.raises(Skip, match="a model needs two"):
+        table_features(dataset_of(tmp_path, frame), seed=1)
+
+
+def test_constant_features_are_a_skip(tmp_path):
+    frame = frame_of().select("label", x=pl.lit(1), y=pl.lit(None, dtype=pl.Float64))
+    with pytest.raises(Skip, match="constant"):
+        table_features(dataset_of(tmp_path, frame), seed=1)
+
+
+def test_infinite_times_and_many_words(tmp_path):
+    frame = frame_of(
+        many=[f"w{i}" for i in range(400)],
+        big=[float("inf"), float("-inf"), 1.0, float("nan")] * 100,
+        when=pl.datetime_range(
+            pl.datetime(2013, 1, 1), pl.datetime(2013, 1, 17, 15), "1h", eager=True
+        )[:400],
+    )
+    assert np.isfinite(table_features(dataset_of(tmp_path, frame), seed=1).probabilities).all()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from guards.numerics.confidence import (
+    class_thresholds,
+    confident_classes,
+    confident_joint,
+    label_issues,
+    noise_rate,
+    normalized_margin,
+)
+
+
+def sample(rows, classes, noise, seed, strength=3):
+    generator = np.random.default_rng(seed)
+    true = generator.integers(0, classes, rows)
+    wrong = generator.random(rows) < noise
+    labels = np.where(wrong, generator.integers(0, classes, rows), true)
+    weights = generator.gamma(0.5, 1, (rows, classes))
+    weights[np.arange(rows), true] += strength * generator.random(rows)
+    return true, labels, weights / weights.sum(axis=1, keepdims=True)
+
+
+def slow_issues(labels, probabilities):
+    """cleanlab's `find_label_issues(filter_by="prune_by_noise_rate")`, one row at a time."""
+    rows, classes = probabilities.shape
+    thresholds = []
+    for k in range(classes):
+        own = [probabilities[i, k] for i in range(rows) if labels[i] == k]
+        thresholds.append(max(sum(own) / len(own), 2e-6) if own else 2.0)
+    joint = [[0.0] * classes for _ in range(classes)]
+    for i in range(rows):
+        reached = [k for k in range(classes) if probabilities[i, k] >= thresholds[k] - 1e-6]
+        if len(reached) == 1:
+            joint[labels[i]][reached[0]] += 1
+        elif reached:
+            joint[labels[i]][int(np.argmax(probabilities[i]))] += 1
+    sizes = [int(np.sum(labels == k)) for k in range(classes)]
+    for k in range(classes):
+        joint[k][k] = max(joint[k][k], 1)
+        total = sum(joint[k])
+        joint[k] = [value / total * sizes[k] for value in joint[k]]
+    whole = float(np.sum(joint))
+    joint = [slow_round([value / whole * rows for value in row]) for row in joint]
+    flagged = np.zeros(rows, dtype=bool)
+    for k in range(classes):
+        if sizes[k] <= 1:
+            continue
+        lift = max(joint[k][k], 1) - joint[k][k]
+        spread = max(sum(value != 0 for value in joint[k]) - 1, 1)
+        for j in range(classes):
+            count = int(max(joint[k][j] - lift / spread, 0))
+            if j == k or count == 0:
+                continue
+            members = [i for i in range(rows) if labels[i] == k]
+            members.sort(key=lambda i: -(probabilities[i, j] - probabilities[i, k]))
+            flagged[members[:count]] = True
+    for i in range(rows):
+        nudged = probabilities[i].copy()
+        nudged[labels[i]] += 1e-6
+        if int(np.argmax(nudged)) == labels[i]:
+            flagged[i] = False
+    return flagged
+
+
+def slow_round(values):
+    whole = [float(np.round(value)) for value in values]
+    while (lacking := round(np.round(sum(values)) - sum(whole))) != 0:
+        step = 1 if lacking > 0 else -1
+        # Cells of equal counts tie; the order that numpy gives them is part of the definition.
+        order = list(np.argsort(np.array(values) - whole))[::-step]
+        for i in order[: abs(lacking)]:
+            whole[i] += step
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "noise"),
+    [(50, 2, 0.3), (300, 3, 0.2), (800, 10, 0.1), (200, 20, 0.3), (20, 5, 0.5)],
+)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_flags_are_those_of_the_slow_definition(rows, classes, noise, seed):
+    _, labels, probabilities = sample(rows, classes, noise, seed)
+    expected = slow_issues(labels, probabilities)
+    assert np.array_equal(label_issues(labels, probabilities), expected)
+    assert expected.any()
+
+
+def test_a_class_without_rows_is_never_counted_for():
+    _, labels, probabilities = sample(200, 4, 0.2, 3)
+    labels[labels == 0] = 1
+    assert class_thresholds(labels, probabilities)[0] == 2.0
+    assert not (confident_classes(labels, probabilities) == 0).any()
+    assert np.array_equal(label_issues(labels, probabilities), slow_issues(labels, probabilities))
+
+
+def test_joint_keeps_the_label_totals():
+    _, labels, probabilities = sample(1000, 6, 0.2, 4)
+    joint = confident_joint(labels, probabilities)
+    assert joint.sum(axis=1).tolist() == np.bincount(labels, minlength=6).tolist()
+    assert joint.min() >= 0
+
+
+def test_flags_find_what_was_planted():
+    true, labels, probabilities = sample(4000, 5, 0.1, 5, strength=30)
+    wrong, flagged = true != labels, label_issues(labels, probabilities)
+    assert flagged[wrong].mean() > 0.8
+    assert flagged[~wrong].mean() < 0.05
+
+
+def test_no_noise_no_flags():
+    labels = np.repeat(np.arange(3), 50)
+    probabilities = np.full((150, 3), 0.05)
+    probabilities[np.arange(150), labels] = 0.9
+    assert not label_issues(labels, probabilities).any()
+    assert noise_rate(labels, probabilities, seed=0) == pytest.approx((0.0, 0.0, 0.0))
+
+
+def test_rate_and_interval_follow_the_noise():
+    clean = noise_rate(*sample(4000, 5, 0.0, 6)[1:], seed=1)
+    noisy = noise_rate(*sample(4000, 5, 0.2, 6)[1:], seed=1)
+    assert clean[2] < noisy[1]
+    for rate, low, high in (clean, noisy):
+        assert 0 <= low <= rate <= high <= 1
+    assert noise_rate(*sample(4000, 5, 0.2, 6)[1:], seed=1) == noisy
+
+
+def test_margin_by_hand():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]])
+    found = normalized_margin(np.array([0, 2]), probabilities)
+    assert found == pytest.approx([(0.2 - 0.7 + 1) / 2, (0.7 - 0.1 + 1) / 2])

@@ -1,0 +1,166 @@
+"""Who may do what: roles, name patterns, expiry; and a directory that is read without guessing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from guards.errors import GuardError, Untrusted, UsageError
+from guards.provenance.manifest import UNNAMED, Name, parse_name
+from guards.provenance.signing import load_public
+from guards.provenance.trust import ROLES, TrustedKey, add, create, load, parse_time
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def trusted(keys, who="producer", **more):
+    given = {"roles": ("producer",), "names": ("acme/*",), **more}
+    return TrustedKey(key=load_public(keys.pub(who)), **given)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "covered"),
+    [
+        ("acme/*", "acme/flights", True),
+        ("acme/*", "acme/flights/2013-01", True),
+        ("acme/flights", "acme/flights/2013-01", True),
+        ("acme/flights", "acme/flights2", False),
+        ("acme/flights/2013-*", "acme/flights/2013-01", True),
+        ("acme/flights/2013-*", "acme/flights", False),
+        ("acme/flights/2013-*", "acme/flights/2014-01", False),
+        ("acme/*", "acmeevil/flights", False),
+        ("acme/*", "ACME/flights", False),
+        ("*", "any/thing", True),
+    ],
+)
+def test_a_pattern_covers_names(keys, pattern, name, covered):
+    refusal = trusted(keys, names=(pattern,)).refusal("producer", parse_name(name), NOW)
+    assert (refusal == "") is covered
+
+
+@pytest.mark.parametrize("role", sorted(set(ROLES) - {"producer"}))
+def test_a_key_acts_in_its_own_roles_only(keys, role):
+    assert "has not the role" in trusted(keys).refusal(role, Name("acme/flights"), NOW)
+
+
+def test_a_key_expires_with_five_minutes_of_grace(keys):
+    key = trusted(keys, expires=NOW)
+    name = Name("acme/flights")
+    assert not key.refusal("producer", name, NOW + timedelta(minutes=5))
+    assert "expired" in key.refusal("producer", name, NOW + timedelta(minutes=5, seconds=1))
+
+
+def test_the_end_of_time_is_no_crash(keys):
+    latest = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert not trusted(keys, expires=latest).refusal("producer", Name("acme/f"), latest)
+
+
+def test_about_what_has_no_name_everybody_with_the_role_may_speak(keys):
+    assert not trusted(keys).refusal("producer", UNNAMED, NOW)
+    assert trusted(keys).refusal("scanner", UNNAMED, NOW)
+
+
+def test_a_decision_explains_itself(keys, trust):
+    steps = trust.authorise(trust.public, "producer", parse_name("acme/flights"), NOW)
+    assert {step.input for step in steps} == {key.keyid for key in trust.public}
+    assert [step.ok for step in steps].count(True) == 1
+    assert all(step.rule == "producer-key" and step.outcome for step in steps)
+
+
+def test_a_directory_reads_what_it_writes(keys, tmp_path):
+    first = trusted(keys, expires=NOW, names=("acme/*", 'o"dd\\na/me'))
+    second = trusted(keys, "scanner", roles=("scanner", "approver"))
+    create(tmp_path / "trust", first)
+    add(tmp_path / "trust", second)
+    assert load(tmp_path / "trust").keys == (first, second)
+    with pytest.raises(UsageError, match="already"):
+        create(tmp_path / "trust", first)
+    with pytest.raises(UsageError, match="already"):
+        add(tmp_path / "trust", trusted(keys, names=("other/*",)))
+
+
+def test_the_digest_names_what_is_trusted(keys, tmp_path):
+    digests = set()
+    for index, more in enumerate(
+        ({}, {"names": ("b/*",)}, {"roles": ("scanner",)}, {"expires": NOW})
+    ):
+        create(tmp_path / str(index), trusted(keys, **more))
+        digests.add(load(tmp_path / str(index)).digest)
+    assert len(digests) == 4
+
+
+DOUBTFUL = {
+    "a bare name falls apart into letters, of which * is one": (
+        'names = ["acme/*"]',
+        'names = "acme/*"',
+    ),
+    "a bare role": ('roles = ["producer"]', 'roles = "producer"'),
+    "names that are no strings": ('names = ["acme/*"]', "names = [1]"),
+    "no names": ('names = ["acme/*"]', "names = []"),
+    "no roles": ('roles = ["producer"]', "roles = []"),
+    "an unknown role": ('roles = ["producer"]', 'roles = ["owner"]'),
+    "a missing field": ('roles = ["producer"]', ""),
+    "a misspelt field": ("[[key]]", "[[key]]\nexpire = 2020-01-01"),
+    "an expiry that is a string": ("[[key]]", '[[key]]\nexpires = "2020-01-01"'),
+    "an expiry that is a time of day": ("[[key]]", "[[key]]\nexpires = 07:32:00"),
+    "a version of tomorrow": ("version = 1", "version = 2"),
+    "no version": ("version = 1", ""),
+    "a field at the top": ("version = 1", "version = 1\nthreshold = 2"),
+    "one key where a list is meant": ("[[key]]", "[key]"),
+    "keys that are no tables": ("[[key]]", "key = [1]\n[[other]]"),
+    "a key elsewhere": ('file = "keys/', 'file = "../keys/'),
+    "a key by an absolute path": ('file = "keys/', 'file = "/keys/'),
+    "a key that is not there": ('file = "keys/', 'file = "keys/0'),
+    "broken TOML": ("version = 1", "version = "),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), DOUBTFUL.values(), ids=DOUBTFUL.keys())
+def test_what_is_doubtful_is_an_error(keys, tmp_path, old, new):
+    create(tmp_path, trusted(keys))
+    path = tmp_path / "trust.toml"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    with pytest.raises(GuardError):
+        load(tmp_path)
+
+
+def test_the_same_key_twice_is_refused_whatever_its_file_is_called(keys, tmp_path):
+    create(tmp_path, trusted(keys))
+    (tmp_path / "keys" / "again.pub").write_bytes(keys.pub("producer").read_bytes())
+    entry = '[[key]]\nfile = "keys/again.pub"\nroles = ["scanner"]\nnames = ["*"]\n'
+    with (tmp_path / "trust.toml").open("a") as file:
+        file.write(entry)
+    with pytest.raises(Untrusted, match="twice"):
+        load(tmp_path)
+
+
+def test_an_empty_trust_vouches_for_nothing(tmp_path):
+    (tmp_path / "trust.toml").write_text("version = 1\n")
+    with pytest.raises(UsageError, match="no keys"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match="trust init"):
+        load(tmp_path / "absent")
+
+
+def test_a_date_expires_at_its_first_moment_and_a_zoneless_time_is_utc(keys, tmp_path):
+    create(tmp_path, trusted(keys))
+    path = tmp_path / "trust.toml"
+    text = path.read_text()
+    for written in ("2026-01-31", "2026-01-31T00:00:00", "2026-01-31T01:00:00+01:00"):
+        path.write_text(text.replace("[[key]]", f"[[key]]\nexpires = {written}"))
+        assert load(tmp_path).keys[0].expires == NOW
+
+
+def test_people_write_times():
+    for text in (
+        "2026-01-31",
+        "2026-01-31T00:00",
+        "2026-01-31T00:00:00Z",
+        "2026-01-31T02:00+02:00",
+    ):
+        assert parse_time(text) == NOW
+    with pytest.raises(UsageError, match="not a time"):
+        parse_time("tomorrow")

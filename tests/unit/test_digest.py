@@ -1,0 +1,166 @@
+"""The digest against committed vectors, and against a slow, obvious second implementation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from guards.digest import (
+    CHUNK,
+    Digest,
+    Hasher,
+    canonical_json,
+    digest_json,
+    hash_descriptors,
+    merkle_root,
+    tree_root,
+)
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "digest.json").read_text())
+
+
+def pattern(size: int, seed: int) -> bytes:
+    """Content that anybody can make again: sha256(seed || counter), repeated and cut."""
+    block = b"".join(hashlib.sha256(b"%d:%d" % (seed, i)).digest() for i in range(4096))
+    return (block * (size // len(block) + 1))[:size]
+
+
+def slow_root(leaves: list[bytes]) -> bytes:
+    """RFC 6962, 2.1, word for word, but for the leaf hashes, which are given."""
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    left, right = slow_root(leaves[:split]), slow_root(leaves[split:])
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def slow_file(data: bytes) -> str:
+    chunks = [data[i : i + 8388608] for i in range(0, len(data), 8388608)] or [b""]
+    return slow_root([hashlib.sha256(chunk).digest() for chunk in chunks]).hex()
+
+
+def slow_tree(entries: list[tuple[str, int, str]]) -> str:
+    if not entries:
+        return hashlib.sha256(b"").hexdigest()
+    ordered = sorted(entries, key=lambda entry: entry[0].encode("utf-8"))
+    leaves = [
+        hashlib.sha256(
+            b"\x00" + path.encode() + b"\x00" + str(size).encode() + b"\x00" + hexes.encode()
+        )
+        for path, size, hexes in ordered
+    ]
+    return slow_root([leaf.digest() for leaf in leaves]).hex()
+
+
+def hash_file(path: Path) -> Digest:
+    descriptor = os.open(path, os.O_RDONLY)
+    [(_, digest)] = hash_descriptors(iter([(path.name, descriptor, path.stat().st_size)]))
+    return digest
+
+
+@pytest.mark.parametrize("vector", VECTORS["files"], ids=lambda v: f"{v['size']} bytes")
+def test_a_file_has_the_committed_digest(vector, tmp_path):
+    data = pattern(vector["size"], vector["seed"])
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    streamed = Hasher()
+    streamed.update(data)
+    assert slow_file(data) == vector["digest"]
+    assert hash_file(path).hex == vector["digest"]
+    assert streamed.digest().hex == vector["digest"]
+    assert streamed.size == vector["size"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["trees"], ids=lambda v: v["what"])
+def test_a_tree_has_the_committed_root(vector):
+    entries = [(path, size, hexes) for path, size, hexes in vector["entries"]]
+    assert slow_tree(entries) == vector["root"]
+    given = [(path, size, Digest(hexes)) for path, size, hexes in reversed(entries)]
+    assert tree_root(given).hex == vector["root"], "the order in which entries come is no matter"
+
+
+def test_a_file_of_one_chunk_has_its_plain_sha256(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"toad")
+    assert hash_file(path).hex == hashlib.sha256(b"toad").hexdigest()
+
+
+def test_the_chunk_size_is_fixed():
+    assert CHUNK == 8 * 1024 * 1024
+
+
+def test_trees_that_differ_in_one_word_have_different_roots():
+    digest = Digest.of(b"x")
+    base = [("a", 1, digest), ("b", 1, digest)]
+    others = [
+        [("a", 1, digest)],
+        [("a", 1, digest), ("c", 1, digest)],
+        [("a", 2, digest), ("b", 1, digest)],
+        [("a", 1, Digest.of(b"y")), ("b", 1, digest)],
+        [("a", 1, digest), ("b", 1, digest), ("b", 1, digest)],
+    ]
+    roots = {tree_root(entries).hex for entries in [base, *others]}
+    assert len(roots) == 1 + len(others)
+
+
+def test_a_merkle_root_of_nothing_is_a_mistake():
+    with pytest.raises(ValueError, match="at least one"):
+        merkle_root([])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sha256:",
+        "md5:" + "0" * 32,
+        "0" * 63,
+        "0" * 65,
+        "A" * 64,
+        "sha256:sha256:" + "0" * 64,
+        "0" * 64 + "\n",
+        " " + "0" * 64,
+    ],
+)
+def test_only_a_whole_lower_case_sha256_is_a_digest(text):
+    with pytest.raises(ValueError, match="not a sha256"):
+        Digest.parse(text)
+
+
+def test_a_digest_reads_what_it_writes():
+    digest = Digest.of(b"toad")
+    assert Digest.parse(str(digest)) == Digest.parse(digest.hex) == digest
+    assert digest.raw.hex() == digest.hex
+    assert digest.hex.startswith(digest.short)
+
+
+def test_canonical_json_is_one_form():
+    assert canonical_json({"b": 1, "a": ["é", None]}) == '{"a":["é",null],"b":1}'.encode()
+    assert digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_canonical_json_has_no_nan(value):
+    with pytest.raises(ValueError, match="JSON"):
+        canonical_json({"x": value})
+
+
+def test_many_files_are_hashed_each_under_its_own_name_and_closed(tmp_path):
+    opened, closed = [], []
+    for index in range(40):
+        (tmp_path / f"{index}").write_bytes(b"%d" % index)
+        opened.append((f"{index}", os.open(tmp_path / f"{index}", os.O_RDONLY), 1))
+
+    def close(descriptor: int) -> None:
+        closed.append(descriptor)
+        os.close(descriptor)
+
+    found = dict(hash_descriptors(iter(opened), close))
+    assert found == {f"{i}": Digest.of(b"%d" % i) for i in range(40)}
+    assert sorted(closed) == sorted(descriptor for _, descriptor, _ in opened)

@@ -1,0 +1,127 @@
+"""What steers a scan is pinned or signed, and no one else can swap it in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from guards.data.profile import to_bytes
+from guards.digest import Digest
+from guards.errors import Malformed, Untrusted, UsageError
+from guards.inputs import Inputs, draw_seed, load_inputs, pick_device, profile_of
+from guards.provenance.roles import Roles
+from guards.verdict import Policy
+
+NOW = datetime.now(UTC)
+
+
+def policy(tmp_path, kind, data, pin=None):
+    path = tmp_path / kind
+    path.write_bytes(data)
+    pins = {kind: str(Digest.of(data)) if pin is None else pin} if pin != "" else {}
+    return Policy(name="p", rules=("a",), required=(), pins=pins, files={kind: str(path)})
+
+
+def bare(**more) -> Policy:
+    return Policy(name="p", rules=("a",), required=(), **more)
+
+
+def test_nothing_asked_is_nothing_given():
+    assert load_inputs(bare(), None, None, NOW) == Inputs()
+
+
+def test_a_contract_is_taken_by_its_digest(tmp_path):
+    found = load_inputs(policy(tmp_path, "contract", b'{"a": 1}'), None, None, NOW)
+    assert found.contract == {"a": 1}
+
+
+@pytest.mark.parametrize("pin", ["", "0" * 64, "sha256:" + "0" * 64, str(Digest.of(b"other"))])
+def test_a_contract_that_is_not_the_pinned_one_is_refused(tmp_path, pin):
+    with pytest.raises(Untrusted, match="the policy pins"):
+        load_inputs(policy(tmp_path, "contract", b"{}", pin), None, None, NOW)
+
+
+def test_a_pin_without_a_file_is_told(tmp_path):
+    with pytest.raises(UsageError, match="does not say where"):
+        load_inputs(bare(pins={"contract": "0" * 64}), None, None, NOW)
+    with pytest.raises(UsageError, match="No such file"):
+        load_inputs(bare(files={"contract": str(tmp_path / "absent")}), None, None, NOW)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"a":1,"a":2}', b"\xff"])
+def test_a_pinned_contract_is_still_parsed_strictly(tmp_path, data):
+    with pytest.raises(Malformed):
+        load_inputs(policy(tmp_path, "contract", data), None, None, NOW)
+
+
+class TestReference:
+    @pytest.fixture
+    def profile(self, spine) -> Path:
+        path = spine.home / "reference.profile"
+        path.write_bytes(to_bytes(profile_of(spine.batch, None)))
+        return path
+
+    def test_a_signed_dataset_is_a_reference(self, spine, profile):
+        found = load_inputs(bare(), spine.batch, spine.trust, NOW).reference
+        assert found is not None
+        assert to_bytes(found) == profile.read_bytes()
+
+    @pytest.mark.parametrize("spoil", ["changed", "unsigned", "stranger", "extra"])
+    def test_a_dataset_that_nobody_vouches_for_is_none(self, spine, spoil):
+        if spoil == "changed":
+            path = spine.batch / "a.parquet"
+            path.write_bytes((spine.batch / "more" / "b.parquet").read_bytes())
+        elif spoil == "unsigned":
+            spine.manifest.unlink()
+        elif spoil == "stranger":
+            spine.manifest.unlink()
+            spine.sign("stranger")
+        else:
+            (spine.batch / ".hidden").write_text("x")
+        with pytest.raises(Untrusted, match="nobody trusted vouches"):
+            load_inputs(bare(), spine.batch, spine.trust, NOW)
+
+    def test_a_profile_has_to_be_pinned_once_there_is_trust(self, spine, profile):
+        pinned = bare(
+            pins={"reference": str(Digest.of(profile.read_bytes()))},
+            files={"reference": str(profile)},
+        )
+        assert load_inputs(pinned, profile, spine.trust, NOW).reference
+        assert load_inputs(pinned, None, spine.trust, NOW).reference
+        assert load_inputs(bare(), profile, None, NOW).reference, "only a scan that no gate admits"
+        with pytest.raises(Untrusted, match="does not pin"):
+            load_inputs(bare(), profile, spine.trust, NOW)
+
+    def test_a_profile_that_was_edited_is_refused(self, spine, profile):
+        pinned = bare(
+            pins={"reference": str(Digest.of(profile.read_bytes()))},
+            files={"reference": str(profile)},
+        )
+        profile.write_bytes(profile.read_bytes() + b" ")
+        for given in (None, profile):
+            with pytest.raises(Untrusted):
+                load_inputs(pinned, given, spine.trust, NOW)
+
+
+def test_the_seed_hangs_on_the_secret_the_bytes_and_the_policy(monkeypatch, tmp_path):
+    monkeypatch.setenv("TOADSTONE_HOME", str(tmp_path / "a"))
+    one, two = Digest.of(b"1"), Digest.of(b"2")
+    seed = draw_seed(bare(), one)
+    assert 0 <= seed < 2**48
+    assert draw_seed(bare(), one) == seed
+    others = {draw_seed(bare(), two), draw_seed(bare(admits=False), one)}
+    assert (tmp_path / "a" / "secret").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("TOADSTONE_HOME", str(tmp_path / "b"))
+    others.add(draw_seed(bare(), one))
+    assert len(others | {seed}) == 4
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TOADSTONE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="TOADSTONE_HOME"):
+        draw_seed(bare(), one)
+
+
+def test_without_images_nobody_asks_for_a_gpu():
+    assert pick_device(None, Roles()) == "cpu"
+    assert pick_device("cpu", Roles(image="image")) == "cpu"
