@@ -261,3 +261,21 @@ def test_the_public_names_are_those_that_are_promised():
     assert {"scan", "verify", "sign", "require_pass", "GateRefused", "load_policy"} <= set(
         guards.__all__
     )
+
+
+def test_the_tests_have_the_same_names_in_every_process():
+    """Workers that collect different names run nothing: a name must not hold a clock or a hash."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    collected = [
+        subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()[:-1]
+        for seed in ("1", "2")
+    ]
+    assert collected[0] == collected[1]
+    assert len(collected[0]) > 1000
