@@ -24,7 +24,8 @@ import numpy as np
 
 from guards.checks import clustering, spectral, triggers
 from guards.data.case import Case
-from guards.data.image_features import from_pixels, probe
+from guards.data.image_features import from_pixels
+from guards.data.probe import probe
 from guards.findings import Measured, Severity
 from guards.provenance.snapshot import Snapshot
 from guards.redteam.attacks import find, stamp

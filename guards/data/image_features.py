@@ -25,31 +25,25 @@ large, moving, or part of the scene survives medians.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guards.data.embedding import embed
+from guards.data.probe import Probe, seeded
 from guards.errors import Skip, UsageError
 from guards.numerics.minorities import Structure, class_structure
 from guards.numerics.neighbours import agreement, nearest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import torch
-    from torch import Tensor, nn
 
     from guards.data.dataset import Dataset
     from guards.data.images import Images
 
 NEIGHBOURS = 15
-EMBEDDING_SIDE, PROBE_SIDE, LEAST_SIDE = 28, 64, 8
-MEDIANS, COMPONENTS = 3, 64
-WIDTHS = (16, 32, 64)
-BATCH, RATE, LOOKS = 64, 4e-3, 48_000
 LEAST_ROWS, LEAST_CLASS = 100, 20
 INCONSISTENT, BELIEVED = 0.1, 0.8
 
@@ -155,9 +149,9 @@ def from_pixels(
     classes, codes = np.unique(labels[known], return_inverse=True)
     _enough(len(known), len(classes))
     kept = pixels[known]
-    with _seeded(seed):
+    with seeded(seed):
         embedding = embed(kept, place)
-        probe = _Trained(kept, codes, len(classes), place)
+        probe = Probe(kept, codes, len(classes), place)
         neighbours = nearest(torch.as_tensor(embedding, device=place), NEIGHBOURS)
     share, looks, looks_share = agreement(neighbours, codes, len(classes))
     names, where = ((), None) if sources is None else np.unique(sources[known], return_inverse=True)
@@ -178,183 +172,6 @@ def from_pixels(
         seed=seed,
         device=place,
     )
-
-
-def embed(pixels: npt.NDArray[np.uint8], device: str = "cpu") -> npt.NDArray[np.float32]:
-    """The label-free space: (n, C, H, W) uint8 -> (n, min(COMPONENTS, C * 196)) float32.
-
-    Shrink to 28 pixels, three medians, 14 x 14 means, each picture standardised, principal
-    components. Signs of the components are fixed.
-    """
-    import torch
-
-    flat = torch.cat([_blunt(part) for part in _parts(pixels, EMBEDDING_SIDE, device)]).double()
-    flat -= flat.mean(0)
-    _, vectors = torch.linalg.eigh(flat.T @ flat)
-    basis = vectors[:, -COMPONENTS:].flip(1)
-    basis = basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
-    found: npt.NDArray[np.float32] = (flat @ basis).float().cpu().numpy()
-    return found
-
-
-class _Trained:
-    """The probe network after its short training, and what the training saw.
-
-    `classify(pixels)` gives labels for other pictures: how an attack's success is measured.
-    """
-
-    def __init__(
-        self, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], classes: int, place: str
-    ) -> None:
-        import torch
-
-        self.device = place
-        self.inputs = torch.cat(list(_parts(pixels, PROBE_SIDE, place)))
-        self.mean, self.spread = self.inputs.mean(), self.inputs.std().clamp(min=1e-3)
-        self.inputs = (self.inputs - self.mean) / self.spread
-        self.targets = torch.as_tensor(labels, device=place)
-        self.net = _network(pixels.shape[1], classes).to(place)
-        self.belief = self._train(int(np.clip(LOOKS // len(labels), 4, 16)))
-        self.layers, answers = self._activations(self.inputs)
-        self.accuracy = float((answers == labels).mean())
-
-    def classify(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """The probe's labels for other pictures of the same size, (m,)."""
-        import torch
-
-        inputs = torch.cat(list(_parts(pixels, PROBE_SIDE, self.device)))
-        return self._activations((inputs - self.mean) / self.spread)[1]
-
-    def _train(self, epochs: int) -> npt.NDArray[np.float32]:
-        import torch
-        from torch.optim.lr_scheduler import OneCycleLR
-
-        steps = epochs * -(-len(self.targets) // BATCH)
-        optimiser = torch.optim.AdamW(self.net.parameters(), RATE, weight_decay=0.01)
-        schedule = OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.3)
-        seen = torch.zeros(len(self.targets), device=self.device)
-        for epoch in range(epochs):
-            late = epoch >= epochs // 2
-            order = torch.randperm(len(self.targets)).to(self.device)
-            for batch in torch.split(order, BATCH):
-                probabilities = self._step(batch, optimiser)
-                seen[batch] += probabilities * late
-                schedule.step()
-        belief: npt.NDArray[np.float32] = (seen / (epochs - epochs // 2)).cpu().numpy()
-        return belief
-
-    def _step(self, batch: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
-        """Train on one batch; gives the probabilities of the given labels before the step."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        # Batch normalisation needs two rows; the one row left over is only looked at.
-        self.net.train(len(batch) > 1)
-        answers = self.inputs[batch]
-        for block in self.net:
-            answers = block(answers)
-        optimiser.zero_grad()
-        torch.autograd.backward(cross_entropy(answers, self.targets[batch]))
-        optimiser.step()
-        return answers.detach().softmax(1).gather(1, self.targets[batch, None])[:, 0]
-
-    def _activations(
-        self, inputs: Tensor
-    ) -> tuple[tuple[npt.NDArray[np.float16], ...], npt.NDArray[np.int64]]:
-        import torch
-        from torch.nn.functional import adaptive_avg_pool2d as pool
-
-        self.net.eval()
-        early, middle, last, answers = [], [], [], []
-        with torch.no_grad():
-            for part in torch.split(inputs, 512):
-                first = self.net[0](part)
-                second = self.net[1](first)
-                third = self.net[2](second)
-                early.append(pool(first, 4).flatten(1))
-                middle.append(pool(second, 2).flatten(1))
-                last.append(third)
-                answers.append(self.net[3](third).argmax(1))
-        layers = tuple(torch.cat(each).half().cpu().numpy() for each in (early, middle, last))
-        return layers, torch.cat(answers).cpu().numpy()
-
-
-def probe(
-    pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], *, seed: int, device: str = "cpu"
-) -> _Trained:
-    """Train the probe alone, as :func:`from_pixels` does, to ask it about other pictures."""
-    with _seeded(seed):
-        return _Trained(pixels, labels, int(labels.max()) + 1, device)
-
-
-def _network(channels: int, classes: int) -> nn.ModuleList:
-    """Three convolutions and two layers, 50,000 weights; the first halves the picture."""
-    from torch import nn
-
-    early, middle, late = WIDTHS
-    return nn.ModuleList(
-        [
-            nn.Sequential(
-                nn.Conv2d(channels, early, 5, stride=2, padding=2, bias=False),
-                nn.BatchNorm2d(early),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            ),
-            nn.Sequential(
-                nn.Conv2d(early, middle, 3, padding=1, bias=False),
-                nn.BatchNorm2d(middle),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            ),
-            nn.Sequential(
-                nn.Conv2d(middle, late, 3, padding=1, bias=False),
-                nn.BatchNorm2d(late),
-                nn.ReLU(),
-                nn.AdaptiveMaxPool2d(2),
-                nn.Flatten(),
-                nn.Linear(4 * late, late),
-                nn.ReLU(),
-            ),
-            nn.Linear(late, classes),
-        ]
-    )
-
-
-def _blunt(pictures: Tensor) -> Tensor:
-    from torch.nn.functional import adaptive_avg_pool2d
-
-    for _ in range(MEDIANS):
-        pictures = _median(pictures)
-    height, width = pictures.shape[2:]
-    flat = adaptive_avg_pool2d(pictures, (-(-height // 2), -(-width // 2))).flatten(1)
-    return (flat - flat.mean(1, keepdim=True)) / (flat.std(1, keepdim=True) + 0.05)
-
-
-def _median(pictures: Tensor) -> Tensor:
-    """The 3 x 3 median of each channel, edges repeated."""
-    import torch
-    from torch.nn.functional import pad
-
-    wide = pad(pictures, (1, 1, 1, 1), mode="replicate")
-    height, width = pictures.shape[2:]
-    shifted = [wide[..., y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    return torch.stack(shifted).median(0).values
-
-
-def _parts(pixels: npt.NDArray[np.uint8], side: int, device: str) -> Iterator[Tensor]:
-    """Pictures in [0, 1], a few hundred at a time, of LEAST_SIDE to `side` pixels a side."""
-    import torch
-    from torch.nn.functional import adaptive_avg_pool2d
-
-    for start in range(0, len(pixels), 512):
-        part = torch.as_tensor(pixels[start : start + 512], device=device).float() / 255
-        height, width = part.shape[2:]
-        wanted = (
-            min(max(height, LEAST_SIDE), side),
-            min(max(width, LEAST_SIDE), side),
-        )
-        # Pooling to a larger size repeats pixels.
-        yield part if wanted == (height, width) else adaptive_avg_pool2d(part, wanted)
 
 
 def _columns(
@@ -387,13 +204,3 @@ def _device(wanted: str | None) -> str:
     if wanted == "cuda" and not there:
         raise UsageError("device cuda was asked for, and torch sees none; use cpu")
     return wanted or ("cuda" if there else "cpu")
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Torch's generator set from `seed` inside, and as it was afterwards."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed % 2**63)
-        yield

@@ -8,10 +8,12 @@ import pytest
 import torch
 from scipy.ndimage import median_filter
 
-from guards.data import image_features
+from guards.data import embedding
 from guards.data.dataset import open_dataset
-from guards.data.image_features import ImageFeatures, embed, from_pixels, probe
+from guards.data.embedding import embed
+from guards.data.image_features import ImageFeatures, from_pixels
 from guards.data.images import decode
+from guards.data.probe import probe
 from guards.errors import Skip, UsageError
 from guards.redteam.attacks import find, stamp
 
@@ -41,7 +43,7 @@ def test_shapes_belong_together(planted: tuple[ImageFeatures, np.ndarray]) -> No
     features, _ = planted
     n = SMALL - 5
     assert features.rows.tolist() == list(range(n))
-    assert features.embedding.shape == (n, image_features.COMPONENTS)
+    assert features.embedding.shape == (n, embedding.COMPONENTS)
     assert [layer.shape for layer in features.layers] == [(n, 256), (n, 128), (n, 64)]
     assert all(layer.dtype == np.float16 for layer in features.layers)
     assert features.classes == tuple(sorted(features.classes))
@@ -93,7 +95,7 @@ def test_a_repeat_gives_the_same_bytes_and_leaves_torch_as_it_was(
 
 def test_the_median_is_that_of_scipy() -> None:
     pixels = np.random.default_rng(0).random((3, 2, 9, 7)).astype(np.float32)
-    ours = image_features._median(torch.from_numpy(pixels)).numpy()
+    ours = embedding._median(torch.from_numpy(pixels)).numpy()
     assert np.allclose(ours, median_filter(pixels, size=(1, 1, 3, 3), mode="nearest"))
 
 
