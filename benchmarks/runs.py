@@ -1,0 +1,91 @@
+"""Runs that can be stopped, gone on with and shared out: one JSON line each.
+
+A benchmark is a list of cases, each named by a key. `--shard i/n` takes every n-th of them,
+`--out F` is where their lines are appended, and a case whose key stands in F already is not run
+again. Lines of several shards may be put into one file; the order does not matter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import beta
+
+Line = Mapping[str, Any]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what every benchmark of this kind takes."""
+    parser.add_argument("--data", type=Path, help="where the sets lie that no package brings")
+    parser.add_argument("--out", type=Path, help="JSON lines; gone on with")
+    parser.add_argument("--table", nargs="+", type=Path, help="print the table of these lines")
+    parser.add_argument("--shard", default="0/1", help="i/n: every n-th case, from the i-th")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no case after them")
+
+
+def go(cases: Iterable[tuple[str, Callable[[], Line]]], given: argparse.Namespace) -> None:
+    """Run those cases of the shard that the lines do not hold yet."""
+    first, every = (int(part) for part in given.shard.split("/"))
+    out, began = given.out, time.perf_counter()
+    done = {line["key"] for line in read(out)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for place, (key, measure) in enumerate(cases):
+        if place % every != first or key in done:
+            continue
+        if (started := time.perf_counter()) - began > given.seconds:
+            break
+        line = {"key": key, **measure()}
+        line |= {
+            "wall_s": round(time.perf_counter() - started, 2),
+            "machine": machine(given.device),
+        }
+        with out.open("a", encoding="utf-8") as sink:
+            sink.write(json.dumps(line) + "\n")
+        print(f"{key}: {line['wall_s']} s", flush=True)
+
+
+def read(*paths: Path) -> list[Line]:
+    """The lines of all these files that exist."""
+    return [
+        json.loads(line)
+        for path in paths
+        if path.is_file()
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def machine(device: str) -> str:
+    """What the figures were taken on."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} thread(s) of {platform.machine()}"
+
+
+def interval(hits: int, runs: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval of a rate (Clopper & Pearson 1934)."""
+    side = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(beta.ppf(side, hits, runs - hits + 1))
+    high = 1.0 if hits == runs else float(beta.ppf(1 - side, hits + 1, runs - hits))
+    return low, high
+
+
+def upper(hits: int, runs: int, level: float = 0.95) -> float:
+    """The exact one-sided upper bound of a rate."""
+    return 1.0 if hits == runs else float(beta.ppf(level, hits + 1, runs - hits))
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown."""
+    names = list(head)
+    lines = [names, ["---"] * len(names), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
