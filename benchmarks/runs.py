@@ -48,17 +48,19 @@ def go(cases: Iterable[tuple[str, Callable[[], Line]]], given: argparse.Namespac
             "machine": machine(given.device),
         }
         with out.open("a", encoding="utf-8") as sink:
-            sink.write(json.dumps(line) + "\n")
+            # Begins with a line end, so that it never hangs on to a line that was cut off.
+            sink.write("\n" + json.dumps(line) + "\n")
         print(f"{key}: {line['wall_s']} s", flush=True)
 
 
 def read(*paths: Path) -> list[Line]:
-    """The lines of all these files that exist."""
+    """The whole lines of all these files that exist; one cut off by a kill is run again."""
+    texts = [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
     return [
         json.loads(line)
-        for path in paths
-        if path.is_file()
-        for line in path.read_text(encoding="utf-8").splitlines()
+        for text in texts
+        for line in text.splitlines()
+        if line.startswith("{") and line.endswith("}")
     ]
 
 

@@ -1,0 +1,73 @@
+"""What the benchmarks stand on: cases in shards, gone on with after a kill, and exact intervals."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+import runs
+
+KEYS = [f"case-{place}" for place in range(7)]
+
+
+def options(out: Path, shard: str = "0/1", seconds: float = math.inf) -> argparse.Namespace:
+    return argparse.Namespace(out=out, shard=shard, device="cpu", seconds=seconds)
+
+
+def cases(ran: list[str]):
+    def measure(key: str):
+        ran.append(key)
+        return {"value": key.upper()}
+
+    return [(key, lambda key=key: measure(key)) for key in KEYS]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 9])
+def test_shards_run_every_case_once(tmp_path, every):
+    ran: list[str] = []
+    for first in range(every):
+        runs.go(cases(ran), options(tmp_path / f"{first}.jsonl", f"{first}/{every}"))
+    assert sorted(ran) == KEYS
+    lines = runs.read(*tmp_path.iterdir())
+    assert {line["key"]: line["value"] for line in lines} == {key: key.upper() for key in KEYS}
+
+
+def test_what_is_done_is_not_run_again_and_a_torn_line_is(tmp_path):
+    out, ran = tmp_path / "lines.jsonl", []
+    runs.go(cases(ran), options(out))
+    whole = out.read_text()
+    out.write_text(whole[: whole.rindex('"value"')])  # killed while the last line was written
+    again: list[str] = []
+    runs.go(cases(again), options(out))
+    assert again == [KEYS[-1]]
+    assert [line["key"] for line in runs.read(out)] == KEYS
+
+
+def test_no_case_begins_after_the_time_is_up(tmp_path):
+    ran: list[str] = []
+    runs.go(cases(ran), options(tmp_path / "lines.jsonl", seconds=-1))
+    assert ran == []
+
+
+@given(st.integers(1, 600), st.data())
+def test_the_interval_is_exact(count, data):
+    """P(X >= hits | low) and P(X <= hits | high) are each 2.5 % (Clopper & Pearson 1934)."""
+    hits = data.draw(st.integers(0, count))
+    low, high = runs.interval(hits, count)
+    assert low <= hits / count <= high
+    if hits:
+        assert binom.sf(hits - 1, count, low) == pytest.approx(0.025, rel=1e-6)
+    if hits < count:
+        assert binom.cdf(hits, count, high) == pytest.approx(0.025, rel=1e-6)
+
+
+def test_one_per_cent_takes_299_runs_without_an_alarm_or_473_with_one():
+    assert runs.upper(0, 298) > 0.01 >= runs.upper(0, 299)
+    assert runs.upper(1, 472) > 0.01 >= runs.upper(1, 473)
