@@ -118,7 +118,7 @@ def drawn(
 ) -> tuple[sets.Pictures, np.ndarray]:
     """A part of a set of pictures, its classes of unlike sizes, 1 % of its rows twice."""
     whole = sets.load(name, data)
-    size = int(rng.integers(1_000, min(5_000, len(whole.labels) + 1)))
+    size = int(rng.integers(800, min(3_000, len(whole.labels)) + 1))
     weights = rng.dirichlet(np.full(whole.classes, 8.0))
     parts = [
         rng.permutation(np.flatnonzero(whole.labels == label))[: max(20, int(size * weight))]
