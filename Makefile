@@ -1,6 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; each sets up what it needs.
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH := build/bench
 export GX_ANALYTICS_ENABLED := false
 export DAGSTER_DISABLE_TELEMETRY := yes
 
@@ -37,7 +38,15 @@ format: $(READY)
 	@$(BIN)/ruff format .
 
 bench: $(READY)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -e '.[bench]'
+	@mkdir -p $(BENCH)
+	$(BIN)/python benchmarks/embeddings.py --sets digits fashion --rows 2000
+	$(BIN)/python benchmarks/detection.py --suite cpu --out $(BENCH)/detection.jsonl
+	$(BIN)/python benchmarks/detection.py --table $(BENCH)/detection.jsonl
+	$(BIN)/python benchmarks/false_alarms.py --runs 10 --others 2 --out $(BENCH)/false_alarms.jsonl
+	$(BIN)/python benchmarks/false_alarms.py --table $(BENCH)/false_alarms.jsonl
+	$(BIN)/python benchmarks/screen_speed.py --out $(BENCH)/screen_speed.jsonl
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf .venv demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ neither as caught nor as missed.
     python benchmarks/detection.py --suite gpu --data DIR --device cuda --out F --seconds 420
     python benchmarks/detection.py --table detection*.jsonl
 
-The suite `cpu` takes digits and Fashion-MNIST, five attacks and three seeds; `gpu` takes CIFAR-10,
+The suite `cpu` takes digits and Fashion-MNIST, six attacks and three seeds; `gpu` takes CIFAR-10,
 every attack at 0.3, 1 and 5 %, and three seeds.
 """
 
@@ -52,8 +52,17 @@ HELD_OUT = 1_000
 SINGLE_SOURCE = "camera-d"
 IMPLANTED = 0.5
 # Attacks on images alone; `thin` is one attack over many batches and has its own test.
-EVERY = [name for name in CATALOGUE if name not in ("thin", "flip-source", "near-duplicate")]
-CPU = {"patch": 0.01, "blend": 0.01, "tact": 0.03, "sig": 0.05, "flip-pair": 0.05}
+EVERY = [name for name in CATALOGUE if name not in ("thin", "flip-source")]
+CPU = {
+    "patch": 0.01,
+    "blend": 0.01,
+    "tact": 0.02,
+    "all-to-all": 0.05,
+    "sig": 0.05,
+    "flip-pair": 0.05,
+}
+# The default sinusoid hardly implants in a network of this size.
+STRONGER: dict[str, dict[str, float]] = {"sig": {"delta": 80}}
 DIGITS = 3  # times the rate, of so few rows
 MARKS = {Severity.HIGH: "BLOCK", Severity.MEDIUM: "QUARANTINE"}
 
@@ -83,6 +92,11 @@ class Batch:
     sources: np.ndarray
     attack: str
     planted: Planted | None
+
+    @property
+    def cover(self) -> np.ndarray:
+        """(n,), rows with the trigger and their own label: neither right nor wrong to hold."""
+        return np.zeros(len(self.sources), bool) if self.planted is None else self.planted.cover
 
     @property
     def bad(self) -> np.ndarray:
@@ -154,7 +168,7 @@ def measured(setting: Setting, given: argparse.Namespace) -> runs.Line:
         "verdict": str(verdict.decision),
         "reasons": [f"{reason.rule}/{reason.code}: {reason.text}" for reason in verdict.reasons],
         **named(batch, examinations),
-        **rated(held > 0, batch.bad),
+        **rated(held > 0, batch),
         "auroc": auroc(held, batch.bad),
         "rules": {e.rule: one_rule(e, batch) for e in examinations},
         **worth(batch, held > 0, setting.seed, given.device),
@@ -185,6 +199,7 @@ def drawn(setting: Setting, data: Path | None) -> Batch:
         setting.rate,
         seed=setting.seed,
         codec=pictures.codec,
+        **STRONGER.get(setting.attack, {}),
     )
     if setting.seed % 2 == 0:
         sources = np.where(planted.planted, SINGLE_SOURCE, sources)
@@ -238,11 +253,12 @@ def row_scores(examination: Examination) -> tuple[Any, ...]:
     return () if measured is None else measured.row_scores
 
 
-def rated(held: np.ndarray, bad: np.ndarray) -> dict[str, float | None]:
-    """Planted rows held, and clean rows held."""
+def rated(held: np.ndarray, batch: Batch) -> dict[str, float | None]:
+    """Planted rows held, and clean rows held; cover rows count in neither."""
+    bad = batch.bad
     return {
         "tpr": round(float(held[bad].mean()), 4) if bad.any() else None,
-        "fpr": round(float(held[~bad].mean()), 5),
+        "fpr": round(float(held[~bad & ~batch.cover].mean()), 5),
     }
 
 
@@ -275,7 +291,7 @@ def one_rule(examination: Examination, batch: Batch) -> dict[str, Any]:
         "outcome": type(examination.outcome).__name__.lower(),
         "verdict": MARKS.get(worst, "PASS"),
         "codes": sorted({f"{f.code}({f.subject.name})" for f in examination.findings}),
-        **rated(held, batch.bad),
+        **rated(held, batch),
         "only": int((held & batch.bad).sum()),
     }
 
@@ -324,7 +340,7 @@ def beside(case: Case, batch: Batch, setting: Setting) -> dict[str, Any]:
     for name, ask in asked_of.items():
         started = time.perf_counter()
         held = ask()
-        found[name] = {**rated(held, batch.bad), "s": round(time.perf_counter() - started, 2)}
+        found[name] = {**rated(held, batch), "s": round(time.perf_counter() - started, 2)}
     return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from guards.errors import UsageError
 from guards.gate import Admitted, Terms
 from guards.gate import require_pass as _require_pass
 from guards.provenance.manifest import Name, Source, parse_name
@@ -19,6 +20,7 @@ from guards.provenance.signing import load_private
 from guards.provenance.trust import Trust
 from guards.provenance.trust import load as _load_trust
 from guards.publish import Claim, beside, manifest_path, publish
+from guards.release import Wanted
 from guards.scan import Progress, Request, Scanned
 from guards.scan import scan as _scan
 from guards.verdict import Policy, load_policy
@@ -90,9 +92,16 @@ def scan(
     at: datetime | None = None,
     device: str | None = None,
     seed: int | None = None,
+    release_clean: PathLike | None = None,
+    release_key: PathLike | None = None,
+    release_name: str | None = None,
+    release_version: int | None = None,
     progress: Progress = lambda rule, done, total: None,
 ) -> Scanned:
     """Examine a dataset, judge it, and write `out` (default: `DATASET.run`) with the record.
+
+    `release_clean` is where the dataset goes without the rows held, signed by `release_key`, a
+    deriver's (default: `key`); by default under the same name, as the version after this one.
 
     Raises GuardError only when it could not look; what the data can contain ends in the verdict.
     """
@@ -111,6 +120,7 @@ def scan(
         ledger=_path(ledger),
         device=device,
         seed=seed,
+        release=_wanted(release_clean, release_key or key, release_name, release_version),
     )
     return _scan(request, progress)
 
@@ -143,6 +153,18 @@ def require_pass(
         state=Memory(Path(state)) if state else None,
     )
     return _require_pass(Path(dataset), Path(record), terms, into=_path(into))
+
+
+def _wanted(
+    out: PathLike | None, key: PathLike | None, name: str | None, version: int | None
+) -> Wanted | None:
+    if out is None:
+        if name is not None or version is not None:
+            raise UsageError("a release's name and version need release_clean, where it goes")
+        return None
+    if key is None:
+        raise UsageError("a release is signed by a deriver: give its key as release_key")
+    return Wanted(out=Path(out), key=load_private(Path(key)), name=_name(name), version=version)
 
 
 def _path(path: PathLike | None) -> Path | None:

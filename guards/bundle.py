@@ -1,7 +1,8 @@
 """The run directory: everything that was seen, bound together by one record.
 
-`report.json`, `rows.parquet`, each file of `evidence/`, the signed manifest and the policy are
-named in the record by the sha256 of their bytes; the page is made from them and needs no binding.
+`report.json`, `statistics.json`, `rows.parquet`, each file of `evidence/`, the signed manifest and
+the policy are named in the record by the sha256 of their bytes; the page is made from them and
+needs no binding.
 That of `policy.json` is the policy's own digest.
 """
 
@@ -12,10 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from guards.budget import alphas
 from guards.data.case import Case
 from guards.digest import Digest, canonical_json
+from guards.explain import Explanation
 from guards.files import write_atomically
 from guards.findings import Examination, Exhibit, Ran
+from guards.history import FILE, statistics
 from guards.provenance.signing import PAYLOAD_TYPE, Envelope, PrivateKey, sign
 from guards.record import Record, payload
 from guards.report.document import document, rows_held, write_rows
@@ -32,6 +36,7 @@ class Made:
     manifest: bytes | None
     verdict: Verdict
     examinations: tuple[Examination, ...]
+    explanation: Explanation | None = None
 
 
 def write_run(
@@ -43,8 +48,11 @@ def write_run(
     _write_evidence(out, made)
     write_rows(out / "rows.parquet", made.examinations, _located(made))
     report = document(record, made.verdict, made.policy, made.examinations, _dataset(path, made))
+    report["policy"]["alphas"] = dict(alphas(made.policy))
+    report |= _explained(made.explanation, report["runs"])
     write_atomically(out / "report.json", canonical_json(report) + b"\n")
     write_atomically(out / "policy.json", canonical_json(made.policy.document))
+    write_atomically(out / FILE, canonical_json(statistics(made.examinations)))
     if made.manifest is not None:
         write_atomically(out / "manifest.json", made.manifest)
     record = replace(record, bindings=_bindings(out))
@@ -69,8 +77,18 @@ def _write_evidence(out: Path, made: Made) -> None:
     (out / "evidence").mkdir()
     if not made.policy.pictures:
         return
-    for exhibit in _exhibits(made.examinations):
+    explained = made.explanation.exhibits if made.explanation else ()
+    for exhibit in [*_exhibits(made.examinations), *explained]:
         (out / "evidence" / Path(exhibit.name).name).write_bytes(exhibit.data)
+
+
+def _explained(explanation: Explanation | None, runs: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the report that explains an alarm, and what it took; empty without an alarm."""
+    if explanation is None:
+        return {}
+    run = explanation.run
+    cost = {"seconds": round(run.seconds, 4), "device": run.device, "threads": run.threads}
+    return {"explanation": explanation.told, "runs": {**runs, "explanation": cost}}
 
 
 def _exhibits(examinations: Sequence[Examination]) -> list[Exhibit]:

@@ -13,16 +13,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from guards import console
 from guards._version import __version__
 from guards.errors import GuardError, UsageError
 
 if TYPE_CHECKING:
+    from guards.inputs import AskedModel
     from guards.provenance.manifest import Name
     from guards.provenance.memory import Memory
     from guards.provenance.trust import Trust, TrustedKey
+    from guards.release import Wanted
 
 Options = argparse.Namespace
 INTERRUPTED = 130
@@ -241,12 +243,63 @@ def _scan(commands: Commands[argparse.ArgumentParser]) -> None:
     _claim_options(parser, required=False)
     parser.add_argument("--policy", default="default", metavar="P", help="default, explore or file")
     parser.add_argument("--reference", type=Path, metavar="REF", help="profile or dataset")
+    _model_options(parser)
     parser.add_argument("--trusted-rows", type=Path, metavar="F")
     parser.add_argument("--key", type=Path, metavar="key.pem", help="sign the record")
     parser.add_argument("--ledger", type=Path, metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="RUN", help="default: DATASET.run")
     parser.add_argument("--device", choices=("cpu", "cuda"))
     parser.add_argument("--seed", type=int, metavar="S", help="replay; admits nothing")
+    _release_options(parser)
+
+
+def _release_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the dataset without the rows held, to be scanned again")
+    group.add_argument("--release-clean", type=Path, metavar="OUT", help="write it here")
+    group.add_argument(
+        "--release-key", type=Path, metavar="deriver.pem", help="sign it; default: --key"
+    )
+    group.add_argument("--release-name", metavar="N", help="default: the same name")
+    group.add_argument("--release-version", type=int, metavar="V", help="default: the next one")
+
+
+def _wanted(options: Options) -> Wanted | None:
+    from guards.provenance.manifest import parse_name
+    from guards.provenance.signing import load_private
+    from guards.release import Wanted
+
+    told = (options.release_key, options.release_name, options.release_version)
+    if options.release_clean is None:
+        if any(one is not None for one in told):
+            raise UsageError("--release-key, -name and -version need --release-clean OUT")
+        return None
+    key = options.release_key or options.key
+    if key is None:
+        raise UsageError(
+            "--release-clean needs --release-key deriver.pem: a key with the role deriver in "
+            "--trust signs what is made from other data"
+        )
+    return Wanted(
+        out=options.release_clean,
+        key=load_private(key),
+        name=parse_name(options.release_name) if options.release_name else None,
+        version=options.release_version,
+    )
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("your own model in the place of the probe")
+    group.add_argument("--model", type=Path, metavar="WEIGHTS.safetensors", help="never a pickle")
+    group.add_argument("--architecture", metavar="package.module:callable", help="of the weights")
+    group.add_argument("--layer", action="append", default=[], help="default: the penultimate one")
+
+
+def _asked_model(options: Options) -> AskedModel:
+    from guards.inputs import AskedModel
+
+    return AskedModel(
+        weights=options.model, architecture=options.architecture, layers=tuple(options.layer)
+    )
 
 
 def _run_scan(options: Options) -> int:
@@ -267,10 +320,12 @@ def _run_scan(options: Options) -> int:
         state=_memory(options),
         reference=options.reference,
         trusted_rows=options.trusted_rows,
+        model=_asked_model(options),
         key=load_private(options.key) if options.key else None,
         ledger=options.ledger,
         device=options.device,
         seed=options.seed,
+        release=_wanted(options),
     )
     with console.progress(options.quiet) as tick:
         scanned = scan(request, tick)
@@ -336,31 +391,86 @@ def _run_report(options: Options) -> int:
 
 def _redteam(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "redteam", _run_redteam, "make a poisoned twin with its truth")
-    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("dataset", type=Path, nargs="+", metavar="DATASET", help="or its batches")
+    parser.add_argument("--list", action=_Catalogue, help="print the attacks and their settings")
     parser.add_argument("--attack", required=True, metavar="A")
-    parser.add_argument("--rate", type=float, required=True, metavar="R")
+    parser.add_argument("--rate", type=float, required=True, metavar="R", help="of all rows")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--target", metavar="LABEL")
     parser.add_argument("--source", metavar="SOURCE")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument(
+        "--measure", type=Path, metavar="HELD_OUT", help="train on it, and ask about these pictures"
+    )
+
+
+class _Catalogue(argparse.Action):
+    """Prints the attacks that there are, as `--help` would, whatever else is on the line."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: object) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=str(kwargs["help"]))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from guards.redteam.attacks import listed
+
+        print(listed())
+        parser.exit()
 
 
 def _run_redteam(options: Options) -> int:
     from guards.publish import describe_columns
-    from guards.redteam.poison import poison
+    from guards.redteam.poison import open_path, poison, poison_batches
 
-    truth = poison(
-        options.dataset,
-        options.attack,
-        options.rate,
-        options.out,
-        seed=options.seed,
-        target=options.target,
-        source=options.source,
-        columns=describe_columns(options.dataset)[0],
+    request: dict[str, Any] = {
+        "seed": options.seed,
+        "target": options.target,
+        "source": options.source,
+        "columns": describe_columns(options.dataset[0])[0],
+        "settings": dict(_setting(text) for text in options.set),
+    }
+    several = len(options.dataset) > 1
+    if several and options.measure:
+        raise UsageError("--measure: needs one DATASET; measure batches one by one")
+    if options.measure:
+        open_path(options.measure)  # a wrong path is told before anything is written
+    what = (options.attack, options.rate, options.out)
+    truths = (
+        poison_batches(options.dataset, *what, **request)
+        if several
+        else [poison(options.dataset[0], *what, **request)]
     )
-    console.result({"truth": str(truth)}, f"{options.out}, truth in {truth}", options.format)
+    where = ", ".join(map(str, truths))
+    document: dict[str, object] = {"truth": where, "truths": [str(path) for path in truths]}
+    text = f"{options.out}, truth in {where}"
+    if options.measure:
+        document["measured"], line = _measured(options, truths[0])
+        text = f"{text}\n{line}"
+    console.result(document, text, options.format)
     return 0
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r}: must be NAME=VALUE, as in alpha=0.1")
+    return name, value
+
+
+def _measured(options: Options, truth: Path) -> tuple[dict[str, object], str]:
+    """Whether the attack took hold, as a document and as a line."""
+    from guards.publish import describe_columns
+    from guards.redteam.poison import open_path
+    from guards.redteam.success import as_document, as_line, attack_success
+
+    columns = describe_columns(options.dataset[0])[0]
+    found = attack_success(
+        open_path(options.out, columns),
+        open_path(options.measure, columns),
+        truth,
+        clean=open_path(options.dataset[0], columns),
+    )
+    return as_document(found), as_line(found)
 
 
 def _profile(commands: Commands[argparse.ArgumentParser]) -> None:

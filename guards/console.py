@@ -119,11 +119,28 @@ def scanned(done: Scanned, form: str, quiet: bool) -> None:
     verdict = done.verdict
     if not quiet:
         _table(done)
+    if done.released is not None:
+        say(done.released.told)
     if form == "json":
-        print((done.run_dir / "report.json").read_text(encoding="utf-8").strip())
+        print(_report(done))
         return
     first = f": {verdict.reasons[0].text}" if verdict.reasons else ""
     print(f"{verdict.decision} {done.record.name}{printable(first)} [{done.run_dir}]")
+
+
+def _report(done: Scanned) -> str:
+    """The report as it was written; beside it what became of a release, if one was asked for."""
+    written = (done.run_dir / "report.json").read_text(encoding="utf-8").strip()
+    if done.released is None:
+        return written
+    made = done.released
+    document = {
+        "out": str(made.out) if made.out else None,
+        "manifest": str(made.manifest) if made.manifest else None,
+        "removed": made.removed,
+        "told": made.told,
+    }
+    return json.dumps({**json.loads(written), "release": document})
 
 
 def _table(done: Scanned) -> None:

@@ -101,6 +101,11 @@ class Exhibit:
     data: bytes
     caption: str
 
+    @property
+    def digest(self) -> Digest:
+        """Of its bytes."""
+        return Digest.of(self.data)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -193,7 +198,7 @@ def describe(examination: Examination) -> dict[str, Any]:
             document["statistics"] = measured.statistics
             document["findings"] = [describe_finding(finding) for finding in measured.findings]
             document["exhibits"] = [
-                {"name": e.name, "digest": str(Digest.of(e.data)), "caption": e.caption}
+                {"name": e.name, "digest": str(e.digest), "caption": e.caption}
                 for e in measured.exhibits
             ]
             document["rows"] = len(measured.row_scores)

@@ -25,6 +25,7 @@ from guards.files import read_document
 from guards.provenance import ledger
 from guards.provenance.manifest import Name
 from guards.provenance.memory import Memory
+from guards.provenance.proof import vouching
 from guards.provenance.signing import PublicKey, parse_envelope, signers
 from guards.provenance.snapshot import WARNINGS, Snapshot, Walked, stage, take
 from guards.provenance.strictjson import timestamp
@@ -213,10 +214,11 @@ def _untimely(record: Record, terms: Terms, at: datetime) -> Iterator[str]:
 
 
 def _producers_gone(record: Record, trust: Trust, at: datetime) -> Iterator[str]:
-    """A producer who is no longer trusted takes the data along."""
+    """A producer who is no longer trusted takes the data along, a deriver what was derived."""
     known = {key.keyid: key for key in trust.public}
     still = [known[keyid] for keyid in record.producers if keyid in known]
-    if not any(step.ok for step in trust.authorise(still, "producer", record.name, at)):
+    steps = vouching(trust, still, record.name, at, derived=bool(record.parents))
+    if not any(step.ok for step in steps):
         yield f"no producer of {record.name} is trusted any more, or none was when it was scanned"
 
 

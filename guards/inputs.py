@@ -17,20 +17,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from guards.data.dataset import open_dataset
+from guards.data.dataset import Dataset, open_dataset
+from guards.data.model import Model, build
 from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
 from guards.errors import Untrusted, UsageError
 from guards.files import read_document, write_atomically
 from guards.provenance.proof import Expectation, prove, room
 from guards.provenance.roles import Roles
-from guards.provenance.snapshot import stage
+from guards.provenance.snapshot import Walked, stage
 from guards.provenance.strictjson import loads
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path
 from guards.verdict import Policy
 
 _SECRET = 32  # bytes
+TRUSTED = "trusted_rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,117 @@ def load_inputs(
         reference=chosen,
         contract=loads(contract, "contract").mapping() if contract is not None else None,
     )
+
+
+def load_trusted(
+    asked: Path | None,
+    policy: Policy,
+    trust: Trust | None,
+    at: datetime,
+    opened: Dataset,
+) -> tuple[Dataset | None, str]:
+    """The rows that somebody checked, from `asked` or the policy's files, read as `opened` is.
+
+    With them, the root that names their bytes, which is what a pin is held against; with a pin no
+    signature is asked for. They are copied beside the copy that `opened` lies in, and only the
+    copy is looked at.
+
+    Raises:
+        Untrusted: they are not those that the policy pins, or no trusted producer signed them.
+        UsageError: there are none at that path, or they have other columns.
+    """
+    path = asked or (Path(policy.files[TRUSTED]) if TRUSTED in policy.files else None)
+    pin = policy.pins.get(TRUSTED)
+    if path is None:
+        if pin is not None:
+            raise UsageError(
+                f"policy {policy.name}: pins {TRUSTED}; give --trusted-rows, or say in [files] "
+                "where they are"
+            )
+        return None, ""
+    if not path.exists():
+        raise UsageError(f"trusted rows {path}: there is no such file or directory")
+    staged = opened.root.with_name("trusted")
+    staged.mkdir(mode=0o700)
+    walked, signed = _staged(path, staged, trust if pin is None else None, at)
+    if pin is not None and str(walked.snapshot.root) != pin:
+        raise Untrusted(
+            f"trusted rows {path}: are {walked.snapshot.root}, but the policy pins {pin}"
+        )
+    if pin is None and trust is not None:
+        _require_proof(walked, signed, trust, at, f"trusted rows {path}")
+    files = [entry.path for entry in walked.snapshot.files]
+    # Read by the roles of the data: what was signed of the trusted rows must not steer the rest.
+    found = open_dataset(staged, files, opened.roles)
+    if found.problems:
+        raise UsageError(f"trusted rows {path}: {found.problems[0].path}: not readable as data")
+    return found, str(walked.snapshot.root)
+
+
+def _staged(
+    path: Path, staged: Path, trust: Trust | None, at: datetime
+) -> tuple[Walked, bytes | None]:
+    """A private copy, bounded by the signed size where a signature is what vouches for it."""
+    signed = read_document(manifest_path(path))
+    most = None if trust is None else room(signed, trust, at) or 0
+    return stage(path, staged, most), signed
+
+
+def _require_proof(
+    walked: Walked, signed: bytes | None, trust: Trust, at: datetime, what: str
+) -> Roles:
+    """The signed roles of what a trusted producer vouches for."""
+    proof = prove(walked, signed, trust, Expectation(at=at))
+    if not proof or proof.manifest is None:
+        told = "; ".join(map(str, proof.refusals[:3]))
+        raise Untrusted(f"{what}: nobody trusted vouches for it: {told}")
+    return proof.manifest.roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedModel:
+    """The model that the command line names; all empty where it names none."""
+
+    weights: Path | None = None
+    architecture: str | None = None
+    layers: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What was said of it, under the keys of a policy's [model]."""
+        said = {"architecture": self.architecture, "layers": list(self.layers)}
+        return {key: value for key, value in said.items() if value}
+
+
+def load_model(asked: AskedModel, policy: Policy, trust: Trust | None) -> Model | None:
+    """The user's own model, from `asked` or the policy's files.
+
+    Its weights are pinned by digest, and what is run and read of them (the architecture, the
+    layers) stands in the policy itself; only a scan without any trust takes them as they come.
+
+    Raises:
+        Untrusted: the weights, the architecture or the layers are not those of the policy.
+        UsageError: a file is missing, or the parts do not fit together.
+    """
+    if asked.weights is None:
+        if asked.said and "model" not in policy.files:
+            raise UsageError("--architecture and --layer need --model WEIGHTS.safetensors")
+        data, where = _pinned(policy, "model"), policy.files.get("model", "")
+    else:
+        data, where = _read(asked.weights), str(asked.weights)
+    if data is None:
+        if policy.model:
+            raise UsageError(f"policy {policy.name}: [model] needs [files] model, or --model")
+        return None
+    if trust is not None:
+        if str(Digest.of(data)) != policy.pins.get("model"):
+            raise Untrusted(f"model {where}: the policy does not pin {Digest.of(data)}; pin it")
+        if strange := {k for k, value in asked.said.items() if policy.model.get(k) != value}:
+            raise Untrusted(
+                f"model {where}: the policy's [model] does not say this {' and '.join(strange)}; "
+                "write it there, for it steers the verdict"
+            )
+    return build(data, where, {**policy.model, **asked.said})
 
 
 def pick_device(asked: str | None, roles: Roles) -> str:
@@ -125,21 +238,14 @@ def profile_of(
     with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
         staged = Path(private) / "data"
         staged.mkdir(mode=0o700)
-        signed, moment, most = None, at or datetime.now(UTC), None
-        if trust is not None:
-            signed = read_document(manifest_path(path))
-            # Without a claim it is refused below, and needs no copy for that.
-            most = room(signed, trust, moment) or 0
-        walked = stage(path, staged, most)
+        moment = at or datetime.now(UTC)
+        # Without a claim it is refused below, and needs no copy for that.
+        walked, signed = _staged(path, staged, trust, moment)
         roles, given = None, {}
         if trust is None:
             given = {**describe_columns(path)[0], **(columns or {})}
         else:
-            proof = prove(walked, signed, trust, Expectation(at=moment))
-            if not proof or proof.manifest is None:
-                told = "; ".join(map(str, proof.refusals[:3]))
-                raise Untrusted(f"reference {path}: nobody trusted vouches for it: {told}")
-            roles = proof.manifest.roles
+            roles = _require_proof(walked, signed, trust, moment, f"reference {path}")
         files = [entry.path for entry in walked.snapshot.files]
         return build_profile(open_dataset(staged, files, roles, given=given))
 

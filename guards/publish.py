@@ -17,7 +17,7 @@ from guards.data.dataset import Dataset, open_dataset
 from guards.digest import Digest
 from guards.errors import Malformed, Unreadable, UnsafeTree, UsageError
 from guards.files import read_document, write_atomically
-from guards.provenance.manifest import Manifest, Name, Source, parse, payload
+from guards.provenance.manifest import Derivation, Manifest, Name, Source, parse, payload
 from guards.provenance.roles import Roles
 from guards.provenance.signing import (
     Envelope,
@@ -33,13 +33,14 @@ from guards.provenance.snapshot import WARNINGS, Snapshot, take
 class Claim:
     """What the producer says beside the bytes; `columns` overrules the inferred roles.
 
-    `parents` are the roots of the snapshots that this one was made of.
+    `parents` are the roots of the snapshots that this one was made of, `derivation` says how.
     """
 
     name: Name
     version: int
     sources: tuple[Source, ...] = ()
     parents: tuple[Digest, ...] = ()
+    derivation: Derivation | None = None
     expires: datetime | None = None
     created: datetime | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -133,7 +134,7 @@ def _disagreement(theirs: Manifest, mine: Manifest, claim: Claim) -> Iterator[st
         return
     if theirs.roles.columns() != mine.roles.columns():
         yield "roles"
-    for field_name in ("schema", "rows", "label_counts", "parents"):
+    for field_name in ("schema", "rows", "label_counts", "parents", "derivation"):
         if getattr(theirs, field_name) != getattr(mine, field_name):
             yield field_name.replace("_", " ")
     if claim.expires and theirs.expires != claim.expires:
@@ -171,6 +172,7 @@ def _manifest(
         expires=claim.expires,
         previous=previous.snapshot.root if previous else None,
         parents=claim.parents,
+        derivation=claim.derivation,
         sources=claim.sources or sources,
         roles=opened.roles,
         schema=opened.schema,

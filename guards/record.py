@@ -50,6 +50,7 @@ class Record:
     code: str
     time: datetime
     producers: tuple[str, ...] = ()
+    parents: tuple[Digest, ...] = ()
     expires: datetime | None = None
     trust: Digest | None = None
     manifest: Digest | None = None
@@ -76,6 +77,7 @@ def payload(record: Record) -> bytes:
         "code": record.code,
         "time": timestamp(record.time),
         "producers": list(record.producers),
+        **({"parents": [str(parent) for parent in record.parents]} if record.parents else {}),
         "expires": timestamp(record.expires) if record.expires else None,
         "trust": str(record.trust) if record.trust else None,
         "manifest": str(record.manifest) if record.manifest else None,
@@ -97,7 +99,7 @@ def parse(envelope: Envelope) -> Record:
     policy = node.of("policy").only("name", "digest", "admits")
     expires, trust = node.optional("expires"), node.optional("trust")
     manifest, log = node.optional("manifest"), node.optional("ledger")
-    size = node.optional("bytes")
+    size, parents = node.optional("bytes"), node.optional("parents")
     return Record(
         name=_name(subject.of("name")),
         version=node.of("version").integer(),
@@ -113,6 +115,7 @@ def parse(envelope: Envelope) -> Record:
         code=node.of("code").text(),
         time=node.of("time").time(),
         producers=tuple(keyid.text() for keyid in node.of("producers").each()),
+        parents=tuple(parent.digest() for parent in parents.each()) if parents else (),
         expires=expires.time() if expires else None,
         trust=trust.digest() if trust else None,
         manifest=manifest.digest() if manifest else None,

@@ -1,6 +1,6 @@
 """The one way through the house: prove, look, judge, record.
 
-    bytes -> staged Snapshot -> Proof -> Case -> Examinations -> judge -> Record -> report
+    bytes -> staged Snapshot -> Proof -> Case -> Examinations -> judge -> explain -> Record
 
 The dataset is first copied to a private directory and only the copy is looked at, so nobody who
 can write to the original can show one thing to the hash and another to the checks. A run
@@ -12,20 +12,32 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from guards._version import __version__
+from guards.budget import settings_of
 from guards.bundle import Made, write_run
 from guards.checks import run
 from guards.data.case import Case
 from guards.data.dataset import Dataset, open_dataset
+from guards.data.earlier import History
 from guards.digest import Digest
 from guards.errors import GuardError, NothingToExamine, UsageError
+from guards.explain import explain
 from guards.files import directory_at_once, read_document
 from guards.findings import Examination
-from guards.inputs import Inputs, draw_seed, load_inputs, pick_device
+from guards.history import FILE, About, recall
+from guards.inputs import (
+    AskedModel,
+    Inputs,
+    draw_seed,
+    load_inputs,
+    load_model,
+    load_trusted,
+    pick_device,
+)
 from guards.provenance import ledger
 from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.memory import Memory, Seen
@@ -36,6 +48,7 @@ from guards.provenance.snapshot import Walked, stage, take
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path
 from guards.record import Examined, Record
+from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.text import printable
 from guards.verdict import Decision, Policy, Verdict, judge
 
@@ -59,20 +72,23 @@ class Request:
     state: Memory | None = None
     reference: Path | None = None
     trusted_rows: Path | None = None
+    model: AskedModel = field(default_factory=AskedModel)
     key: PrivateKey | None = None
     ledger: Path | None = None
     device: str | None = None
     seed: int | None = None
+    release: Wanted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """The verdict, where its run directory is, and what it stands on."""
+    """The verdict, where its run directory is, what it stands on, and what became of a release."""
 
     verdict: Verdict
     run_dir: Path
     record: Record
     examinations: tuple[Examination, ...]
+    released: Released | None = None
 
     @property
     def record_path(self) -> Path:
@@ -97,8 +113,18 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         walked = _stage(request, staged, signed, moment)
         proof = _prove(request, walked, signed, moment)
         _require_scanner(request, proof, moment)
+        _require_deriver(request, proof, moment)
         inputs = load_inputs(request.policy, request.reference, request.trust, moment)
+        model = load_model(request.model, request.policy, request.trust)
         case = _open(request, walked, staged, proof, inputs)
+        trusted, trusted_root = _trusted(request, case, moment)
+        case = replace(
+            case,
+            model=model,
+            trusted=trusted,
+            trusted_root=trusted_root,
+            history=_earlier(request, proof),
+        )
         examinations = _examine(request.policy, case, progress)
         verdict = judge(request.policy, walked.snapshot.root, examinations)
         _remember(request, proof)
@@ -108,14 +134,28 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             manifest=signed,
             verdict=verdict,
             examinations=tuple(examinations),
+            explanation=explain(case, examinations, verdict),
         )
         record = _record(request, made, moment)
         with directory_at_once(request.out) as draft:
             record, written = write_run(draft, made, record, request.dataset, request.key)
-            _log(request, record, written)
+            _log(request, record, written, (draft / FILE).read_bytes())
+        released = _release(request, made, written, moment)
     return Scanned(
-        verdict=verdict, run_dir=request.out, record=record, examinations=tuple(examinations)
+        verdict=verdict,
+        run_dir=request.out,
+        record=record,
+        examinations=tuple(examinations),
+        released=released,
     )
+
+
+def _release(request: Request, made: Made, written: bytes, moment: datetime) -> Released | None:
+    """The dataset without the rows held, after the record of this scan stands."""
+    if request.release is None:
+        return None
+    single = request.dataset.is_file()
+    return release(request.release, made, Digest.of(written), moment, single=single)
 
 
 def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetime) -> Walked:
@@ -129,12 +169,14 @@ def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetim
 def _refuse_nonsense(request: Request) -> None:
     if request.ledger and not request.key:
         raise UsageError("--ledger needs --key: a ledger holds signed records only")
-    if request.trusted_rows:
-        raise UsageError("--trusted-rows: no rule of this version uses trusted rows yet")
     if request.seed is not None and not 0 <= request.seed < 2**48:
         raise UsageError(f"--seed {request.seed}: must be at least 0 and below 2^48")
     if not request.dataset.exists():
         raise UsageError(f"dataset {request.dataset}: there is no such file or directory")
+    if request.release is not None:
+        if request.key is None:
+            raise UsageError("--release-clean needs --key: a release follows from a signed record")
+        refuse_nonsense(request.release, request.dataset, request.out, request.trust)
     if request.dataset.resolve() in request.out.resolve().parents:
         raise UsageError(f"{request.out} lies in the dataset, which it would change")
     if request.out.exists() and not _is_run(request.out):
@@ -166,8 +208,29 @@ def _prove(
     def recall(name: Name) -> tuple[Seen, ...]:
         return _history(request, name)
 
-    expect = Expectation(at=moment, name=request.name, version=request.version, recall=recall)
+    expect = Expectation(
+        at=moment,
+        name=request.name,
+        version=request.version,
+        recall=recall,
+        judged=_judged(request),
+    )
     return prove(walked, signed, request.trust, expect)
+
+
+def _judged(request: Request) -> Callable[[Digest], frozenset[Digest]] | None:
+    """What records the ledger has about some bytes; None when none was given."""
+    directory, trust = request.ledger, request.trust
+    if directory is None or trust is None:
+        return None
+
+    def judged(root: Digest) -> frozenset[Digest]:
+        if not (directory / "log.jsonl").is_file():
+            return frozenset()
+        log = ledger.verify(directory, trust)
+        return frozenset(entry.record for entry in log.entries if entry.root == root)
+
+    return judged
 
 
 def _history(request: Request, name: Name) -> tuple[Seen, ...]:
@@ -181,6 +244,24 @@ def _history(request: Request, name: Name) -> tuple[Seen, ...]:
             last = max(of_name, key=lambda entry: entry.version)
             seen.append(Seen(version=last.version, root=last.root))
     return tuple(found for found in seen if found)
+
+
+def _trusted(request: Request, case: Case, moment: datetime) -> tuple[Dataset | None, str]:
+    """The trusted rows, vouched for, and their root; data that was not opened needs none."""
+    if case.opened is None:
+        return None, ""
+    return load_trusted(request.trusted_rows, request.policy, request.trust, moment, case.opened)
+
+
+def _earlier(request: Request, proof: Proof | None) -> History:
+    """The admitted versions before this one, by the ledger and the keys that are trusted."""
+    if request.ledger is None or request.trust is None:
+        return History()
+    if proof is None or proof.manifest is None or not proof:
+        return History(note="the provenance of the data was refused, so it has no history")
+    manifest = proof.manifest
+    about = About(name=manifest.name, version=manifest.version, root=manifest.snapshot.root)
+    return recall(request.ledger, request.trust, request.policy, about)
 
 
 def _remember(request: Request, proof: Proof | None) -> None:
@@ -234,7 +315,7 @@ def _examine(policy: Policy, case: Case, progress: Progress) -> list[Examination
     examinations = []
     for done, rule in enumerate(policy.rules):
         progress(rule, done, len(policy.rules))
-        examinations.append(run(rule, case, policy.settings.get(rule)))
+        examinations.append(run(rule, case, settings_of(policy, rule)))
     progress("", len(policy.rules), len(policy.rules))
     return examinations
 
@@ -257,6 +338,7 @@ def _record(request: Request, made: Made, moment: datetime) -> Record:
         code=f"toadstone {__version__}",
         time=moment,
         producers=case.proof.signers if case.proof is not None else (),
+        parents=manifest.parents if manifest else (),
         expires=manifest.expires if manifest else None,
         trust=request.trust.digest if request.trust else None,
         manifest=Digest.of(signed) if signed else None,
@@ -286,7 +368,13 @@ def _require_scanner(request: Request, proof: Proof | None, moment: datetime) ->
         raise UsageError(f"--key {public.keyid[:12]} may not sign records about {name} by --trust")
 
 
-def _log(request: Request, record: Record, written: bytes) -> None:
+def _require_deriver(request: Request, proof: Proof | None, moment: datetime) -> None:
+    """A release that no verifier with this trust would believe is not begun."""
+    if request.release and request.trust and proof and proof.manifest:
+        require_deriver(request.release, proof.manifest, request.trust, moment)
+
+
+def _log(request: Request, record: Record, written: bytes, statistics: bytes) -> None:
     if request.ledger is None or request.key is None:
         return
     entry = ledger.Entry(
@@ -298,4 +386,5 @@ def _log(request: Request, record: Record, written: bytes) -> None:
         policy=record.policy,
         time=record.time,
     )
-    ledger.append(request.ledger, entry, written, request.key)
+    admitted = record.decision is Decision.PASS and record.admits and not record.replay
+    ledger.append(request.ledger, entry, written, request.key, statistics if admitted else None)

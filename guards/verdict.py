@@ -28,7 +28,7 @@ from guards.findings import (
 )
 
 BUILTIN = Path(__file__).parent / "policies"
-STEERING = frozenset({"contract", "reference", "trusted_rows"})
+STEERING = frozenset({"contract", "reference", "trusted_rows", "model"})
 
 
 class Decision(IntEnum):
@@ -52,9 +52,9 @@ class Policy:
     """What is looked at, what is required, and what follows from it.
 
     `rules` are run, in this order; `required` must have looked. `pins` name by digest what may
-    steer a check (`contract`, `reference`, `trusted_rows`); `files` say where those lie, relative
-    to the policy. `settings` overrides the settings of a rule. `false_alarm_budget` is the
-    share of clean scans that may raise an alarm.
+    steer a check (`contract`, `reference`, `trusted_rows`, `model`); `files` say where those lie,
+    relative to the policy, and `model` how weights become a network. `settings` overrides the
+    settings of a rule. `false_alarm_budget` is the share of clean scans that may raise an alarm.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Policy:
     pictures: bool = True
     pins: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property

@@ -112,6 +112,15 @@ def test_the_ml_team_trains_on_what_passed(shell: Shell) -> None:
 
 
 @pytest.mark.slow
+def test_the_ml_team_releases_what_is_not_held(shell: Shell) -> None:
+    *keys, scan = commands("ml-team")[1:]
+    for line in keys:
+        shell.run(line)
+    shell.run(scan)
+    assert (shell.home / "runs" / "release" / "record.json").is_file()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_the_auditor_needs_nothing_of_ours(shell: Shell) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", text("auditor"), flags=re.DOTALL)

@@ -30,11 +30,36 @@ CHECKS: Mapping[str, str] = {
     "labels": "guards.checks.labels",
     "sources": "guards.checks.sources",
     "images": "guards.checks.images",
+    "codec": "guards.checks.codec",
+    "patches": "guards.checks.patches",
     "triggers": "guards.checks.triggers",
+    "backdoor": "guards.checks.backdoor",
+    "extremes": "guards.checks.extremes",
     "spectral": "guards.checks.spectral",
     "clustering": "guards.checks.clustering",
+    "features": "guards.checks.features",
+    "trusted": "guards.checks.trusted",
+    "history": "guards.checks.history",
 }
-_SEED_USERS = frozenset({"labels", "sources", "triggers", "spectral", "clustering"})
+# Those that look at layers: the probe's, or those of the model that was given.
+_MODEL_USERS = frozenset({"triggers", "backdoor", "spectral", "clustering"})
+_HISTORY_USERS = frozenset({"spectral", "clustering", "history"})
+_SEED_USERS = frozenset(
+    {
+        "labels",
+        "sources",
+        "codec",
+        "patches",
+        "triggers",
+        "backdoor",
+        "extremes",
+        "spectral",
+        "clustering",
+        "features",
+        "trusted",
+        "history",
+    }
+)
 
 
 def run(rule: str, case: Case, settings: Mapping[str, Any] | None = None) -> Examination:
@@ -90,6 +115,12 @@ def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:
         inputs["seed"] = str(case.seed)
     if rule == "drift" and case.reference is not None:
         inputs["reference"] = str(case.reference.digest)
+    if rule in _MODEL_USERS and case.model is not None:
+        inputs["model"] = str(case.model.digest)
+    if rule == "trusted" and case.trusted is not None:
+        inputs["trusted_rows"] = case.trusted_root
+    if rule in _HISTORY_USERS and case.history.versions:
+        inputs["history"] = str(case.history.digest)
     if rule == "contract" and case.contract is not None:
         inputs["contract"] = str(digest_json(case.contract))
     return inputs

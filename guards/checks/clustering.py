@@ -41,10 +41,14 @@ def examine(case: Case, settings: Settings) -> Measured:
         rule="clustering",
         code="cluster-minority",
         minority=features.structure.cluster,
+        tested=lambda: features.tested.cluster,
         does="form a cluster of their own",
         where="in the smaller cluster of",
         statistic="share of variance that a split in two explains",
         key="explained",
+        effect=features.structure.cluster.statistic,
+        floor=0.004,
+        least_change=0.03,
         more={"silhouette": features.structure.silhouette},
     )
-    return weigh(features, witness, settings)
+    return weigh(case, witness, settings)

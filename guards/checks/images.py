@@ -4,12 +4,20 @@ No paper: counting. A row is *unreadable* when its bytes do not decode (see `gua
 for what is allowed to), *blank* when all its pixels are equal, and in *conflict* when pictures
 with exactly its pixels carry different labels. Every share is held against a threshold that says
 what would hurt a training run; a single unreadable row is already told, since a complete dataset
-has none. Sizes and modes that differ are noted only: pipelines resize and convert.
+has none. Sizes and modes that differ are noted only: pipelines resize and convert. How far the
+pictures were resized to be compared with each other is in the statistics.
 
 Measured: in all of Fashion-MNIST (60,000 + 10,000 pictures, counted apart) no picture is blank
 or unreadable, and none occurs twice, so the thresholds leave three orders of magnitude of room.
+Near copies (a move of two pixels, a little noise) that gather under one label are only noted:
+films and series do so honestly, and a first version alarmed on 6,000 clean rows of Fashion-MNIST.
+Now: near-duplicate injection at 1 % of 3,000 rows, seeds 100 and 101, two a set: .90 and .97 of
+the rows held (Fashion-MNIST), .83 and 1.00 (MNIST), 1.00 twice (CIFAR-10, all as JPEG again), no
+other row; 6 clean runs of 6,000 rows with 1 % copies: nothing. Few runs, and taken again after that
+false alarm: hence LOW.
 
-The known way around it: conflicts and repetitions count exact pixels, so a change of one grey
+The known way around it: turned, mirrored or larger copies, copies spread over the labels, or fewer
+than five of one picture. Conflicts and repetitions count exact pixels, so a change of one grey
 level in one pixel escapes; a picture that decodes can still be of anything.
 """
 
@@ -26,11 +34,14 @@ from guards.data.case import Case
 from guards.data.dataset import Dataset
 from guards.data.images import Images
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
+from guards.numerics.enrichment import enriched
+from guards.numerics.near_copies import families
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEEDS = frozenset({"image"})
+_MOST_COMPARED = 20_000  # rows; beyond it near copies are not looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +49,9 @@ class Settings:
     """Shares of all rows from which a finding weighs more.
 
     `unreadable` makes unreadable rows HIGH (any are MEDIUM). `conflicts` and `blank` make theirs
-    MEDIUM (any are LOW), from at least `rows` rows.
+    MEDIUM (any are LOW), from at least `rows` rows. Near copies are told when families of `family`
+    rows gather under one label with p-value `alpha` and `lift` times the rate of the others; where
+    they are more than `most` of the rows they are what the set is made of.
     """
 
     unreadable: float = 0.05
@@ -46,6 +59,10 @@ class Settings:
     blank: float = 0.05
     repeated: float = 0.05
     rows: int = 10
+    family: int = 5
+    most: float = 0.1
+    lift: float = 5.0
+    alpha: float = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +88,7 @@ def examine(case: Case, settings: Settings) -> Measured:
         _unreadable(images, settings),
         _blank(images, settings),
         _conflicts(alike, _labels(dataset), settings),
+        _near(images, _labels(dataset), settings),
     )
     noted = (*_mixed(images), *_repeated(alike, dataset.rows, settings))
     return Measured(
@@ -129,6 +147,41 @@ def _conflicts(
         least=settings.rows,
         summary="have a picture that occurs pixel for pixel under another label too",
         remedy="at most one of the labels is right: label these pictures again, or remove them",
+    )
+
+
+def _near(images: Images, labels: Sequence[str | None], settings: Settings) -> Kind:
+    """Rows of one label in families of near copies; exact ones count once and are another's."""
+    once = np.sort(np.unique(images.digests, return_index=True)[1])
+    once = once[~_is_blank(images.pixels[once])]
+    known = once[[labels[row] is not None for row in images.rows[once].tolist()]]
+    held: dict[int, str] = {}
+    if min(images.pixels.shape[2:]) >= 16 and settings.rows < len(known) <= _MOST_COMPARED:
+        family = families(images.pixels[known])
+        many = np.bincount(family)[family] >= settings.family
+        names, codes = np.unique(
+            [str(labels[row]) for row in images.rows[known].tolist()], return_inverse=True
+        )
+        hits, sizes = np.bincount(codes, many, len(names)), np.bincount(codes)
+        p_values, lifts = enriched(hits, sizes)
+        label = int(hits.argmax())
+        if (
+            hits[label] >= max(settings.rows, 0.8 * hits.sum())
+            and hits.sum() <= settings.most * len(known)
+            and p_values[label] * len(names) <= settings.alpha
+            and lifts[label] >= settings.lift
+        ):
+            rows = images.rows[known[many & (codes == label)]].tolist()
+            held = dict.fromkeys(rows, f"one of many near copies labelled {names[label]}")
+    return Kind(
+        code="near-copies",
+        held=held,
+        threshold=0.0,
+        below=Severity.LOW,
+        above=Severity.LOW,
+        least=settings.rows,
+        summary="are near copies of few pictures, gathered under one label",
+        remedy="ask where the copies came from; if they are honest, keep one of each",
     )
 
 
@@ -231,6 +284,23 @@ def _labels(dataset: Dataset) -> list[str | None]:
     return [None if value is None else str(value) for value in values]
 
 
+def _resized(images: Images) -> int:
+    """Pictures that are compared at another size than they have."""
+    height, width = images.pixels.shape[2:]
+    return images.sizes.total() - images.sizes[width, height]
+
+
+def _shapes(images: Images) -> dict[str, Any]:
+    """The ends of what the pictures measure: shortest and longest side, and most stretched."""
+    if not images.sizes:
+        return {}
+    return {
+        "shortest side": min(min(size) for size in images.sizes),
+        "longest side": max(max(size) for size in images.sizes),
+        "widest to highest": round(max(max(size) / min(size) for size in images.sizes), 1),
+    }
+
+
 def _statistics(
     dataset: Dataset, images: Images, alike: Sequence[NDArray[np.int64]], kinds: Sequence[Kind]
 ) -> dict[str, Any]:
@@ -239,6 +309,9 @@ def _statistics(
         "rows": dataset.rows,
         "decoded": len(images.rows),
         "channels": images.pixels.shape[1],
+        "working_size": "{1}x{0}".format(*images.pixels.shape[2:]),
+        "resized": _resized(images),
+        "shapes": _shapes(images),
         "sizes": {f"{w}x{h}": n for (w, h), n in images.sizes.most_common(10)},
         "modes": dict(images.modes.most_common(10)),
         "brightness": {"mean": round(float(means.mean()), 3), "sd": round(float(means.std()), 3)},

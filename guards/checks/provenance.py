@@ -13,7 +13,7 @@ from typing import Any
 from guards.data.case import Case
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, Severity, Subject
-from guards.provenance.manifest import Manifest
+from guards.provenance.manifest import Manifest, describe
 from guards.provenance.proof import Proof
 from guards.provenance.snapshot import Difference
 from guards.provenance.strictjson import timestamp
@@ -33,6 +33,10 @@ _SAYS = {
     "wrong-version": ("not the version that was pinned", "fetch the pinned version"),
     "expired": ("the manifest has expired", "have the producer sign a current one"),
     "not-yet-valid": ("the manifest is from the future", "check the clocks, or pass --at"),
+    "unknown-parent": (
+        "made from data that the ledger does not know as its parent",
+        "scan the parent into this ledger and release from there",
+    ),
     "rollback": ("an older version than one seen before", "fetch the newest version"),
     "fork": ("two different datasets have one version", "ask the producer which one is real"),
     "changed-file": ("changed after signing", "fetch the file again from the producer"),
@@ -90,6 +94,8 @@ def _claim(manifest: Manifest) -> dict[str, Any]:
         "files": len(manifest.snapshot.files),
         "bytes": manifest.snapshot.size,
         "rows": manifest.rows,
+        "parents": [str(parent) for parent in manifest.parents],
+        "derivation": describe(manifest.derivation) if manifest.derivation else None,
     }
 
 

@@ -24,6 +24,8 @@ class; every class at once with few rows each; clean-label poison, whose label i
 
 from __future__ import annotations
 
+import numpy as np
+
 from guards.conjunction import Settings, Witness, weigh
 from guards.data.case import Case
 from guards.findings import Measured
@@ -40,9 +42,13 @@ def examine(case: Case, settings: Settings) -> Measured:
         rule="spectral",
         code="spectral-minority",
         minority=features.structure.spectral,
+        tested=lambda: features.tested.spectral,
         does="lie far out on one side of their class",
         where="far out on one side of",
         statistic="unevenness of the tails along the worst leading direction",
         key="unevenness",
+        effect=features.structure.spectral.statistic / np.sqrt(np.maximum(features.sizes, 1)),
+        floor=0.03,
+        least_change=0.25,
     )
-    return weigh(features, witness, settings)
+    return weigh(case, witness, settings)

@@ -50,11 +50,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.data.case import Case
-from guards.data.contact_sheet import contact_sheet
 from guards.findings import (
     Confidence,
     Evidence,
-    Exhibit,
     Finding,
     Measured,
     RowScore,
@@ -62,7 +60,8 @@ from guards.findings import (
     Subject,
 )
 from guards.numerics import discriminant, patches
-from guards.numerics.enrichment import beta_binomial_tail, dispersion, enriched
+from guards.numerics.enrichment import beta_binomial_tail, dispersion, dominant, enriched
+from guards.numerics.intervals import clopper_pearson, empirical
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -76,7 +75,6 @@ if TYPE_CHECKING:
 
 NEEDS = frozenset({"image", "label"})
 RULE = "triggers"
-SHOWN = 8
 _REMEDY = (
     "Do not train on this batch, and do not merely drop the rows found: ask the source where they "
     "came from, and scan everything else it delivered. The rows are in rows.parquet."
@@ -113,7 +111,8 @@ class Trigger:
     """One target class and what turns rows to it.
 
     `cells` are the cells with most turned rows, columns :data:`patches.COLUMNS`; `rows` (m,)
-    index the features; `scores` (m,) in [0, 1] say how surely each row is one of them.
+    index the features; `scores` (m,) in [0, 1] say how surely each row is one of them, `p_rows`
+    (m,) how rarely a row of another class scores as high.
     """
 
     target: int
@@ -123,6 +122,7 @@ class Trigger:
     box: tuple[int, int, int, int]
     rows: Ints
     scores: Floats
+    p_rows: Floats
     spread: bool
     auc: float
 
@@ -154,6 +154,7 @@ class Excess:
     p_value: float
     believed: float
     rows: Ints = field(repr=False)
+    p_rows: Floats = field(repr=False)
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -174,7 +175,6 @@ def examine(case: Case, settings: Settings) -> Measured:
         statistics=_statistics(features, triggers, sources, noisy, tested),
         findings=tuple(findings),
         row_scores=_row_scores(features, triggers, [*sources, *noisy]),
-        exhibits=_exhibits(features, triggers) if case.pictures else (),
     )
 
 
@@ -257,7 +257,6 @@ def _trigger(
     core = cells[cells[:, 5] * 2 >= cells[:, 5].max()]
     fullest = cells[cells[:, 5] >= 0.9 * cells[:, 5].max()]
     carries = np.maximum(patches.carried(codes, fullest) > 0, patches.carried(codes, core))
-    carries = carries * members
     seeds = members & (carries >= 0.5)
     near, auc = _near(features, seeds, members, settings)
     rows = np.flatnonzero(seeds | near)
@@ -265,6 +264,8 @@ def _trigger(
         grey[seeds & features.inconsistent], grey[~seeds], (int(cells[0, 0]), int(cells[0, 1]))
     )
     step = max(features.pixels.shape[2] // grey.shape[1], 1)
+    # Both must be there: natural rows carry the pattern, or belie their label, seldom both.
+    scores = (carries + 1.0 - features.share) / 2
     return Trigger(
         target=goal,
         cells=core,
@@ -272,7 +273,8 @@ def _trigger(
         lift=float(found.lifts[0]),
         box=(top * step, left * step, height * step, width * step),
         rows=rows,
-        scores=np.maximum(carries, 1.0 - features.share)[rows],
+        scores=scores[rows],
+        p_rows=empirical(scores[rows], scores[~members]),
         spread=height * width * 4 > grey.shape[1] * grey.shape[2],
         auc=auc,
     )
@@ -368,7 +370,8 @@ def _excess(
             lift=float(lifts[group]),
             p_value=float(min(1.0, p_values[group] * families)),
             believed=float(features.believed[(groups == group) & hits].mean()),
-            rows=np.flatnonzero((groups == group) & hits),
+            rows=(rows := np.flatnonzero((groups == group) & hits)),
+            p_rows=empirical(1 - features.share[rows], 1 - features.share[groups != group]),
         )
         for group in np.flatnonzero(alarming)
     ]
@@ -471,31 +474,24 @@ def _excess_evidence(excess: Excess, detail: dict[str, Any]) -> Evidence:
 
 def _source_of(features: ImageFeatures, rows: Ints) -> dict[str, Any] | None:
     """The source that most of `rows` name, if it is named far beyond its share of the rest."""
-    if features.sources is None or not len(rows):
+    if features.sources is None:
         return None
-    k = len(features.source_names)
-    inside = np.bincount(features.sources[rows], minlength=k)
-    outside = np.bincount(np.delete(features.sources, rows), minlength=k)
-    source = int(inside.argmax())
-    share, usual = inside[source] / len(rows), (outside[source] + 0.5) / (outside.sum() + 1)
-    tail = beta_binomial_tail(inside[source], len(rows), min(usual, 1 - 1e-9), 0.01) * k
-    if share < 0.5 or share < 1.5 * usual or tail > 1e-3:
+    found = dominant(features.sources, rows, len(features.source_names))
+    if found is None:
         return None
     return {
-        "name": features.source_names[source],
-        "share": round(float(share), 4),
-        "lift": round(float(share / usual), 2),
-        "p_value": tail,
+        "name": features.source_names[found.group],
+        "share": found.share,
+        "lift": round(found.share / found.usual, 2),
+        "p_value": found.p_value,
     }
 
 
 def _rate(hits: int, rows: int) -> dict[str, float]:
     """The share of all rows that are held, with its exact 95 % interval (Clopper-Pearson)."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(hits, rows).proportion_ci(0.95)
-    values = {"estimate": hits / rows, "low": interval.low, "high": interval.high}
-    return {name: round(float(value), 6) for name, value in values.items()}
+    low, high = clopper_pearson(hits, rows)
+    values = {"estimate": hits / rows, "low": low, "high": high}
+    return {name: round(value, 6) for name, value in values.items()}
 
 
 def _levels(cell: Ints) -> list[list[int]]:
@@ -559,44 +555,24 @@ def _per_source(features: ImageFeatures) -> dict[str, float]:
 def _row_scores(
     features: ImageFeatures, triggers: Sequence[Trigger], excesses: Sequence[Excess]
 ) -> tuple[RowScore, ...]:
-    held: dict[int, tuple[float, str]] = {}
+    held: dict[int, tuple[float, float, str]] = {}
     for excess in excesses:
-        for row in excess.rows:
-            held[int(row)] = (float(1 - features.share[row]), "looks like other classes")
+        for row, p_value in zip(excess.rows, excess.p_rows, strict=True):
+            score = float(1 - features.share[row])
+            held[int(row)] = (score, float(p_value), "looks like other classes")
     for trigger in triggers:
         reason = f"carries the trigger of {features.classes[trigger.target]}"
-        for row, score in zip(trigger.rows, trigger.scores, strict=True):
-            held[int(row)] = (float(score), reason)
+        for row, score, p_value in zip(trigger.rows, trigger.scores, trigger.p_rows, strict=True):
+            held[int(row)] = (float(score), float(p_value), reason)
     return tuple(
         RowScore(
             row=int(features.rows[row]),
             score=round(score, 4),
+            p_value=round(p_value, 6),
             suggested_label=features.suggested(row),
             reason=reason,
         )
-        for row, (score, reason) in sorted(held.items())
-    )
-
-
-def _exhibits(features: ImageFeatures, triggers: Sequence[Trigger]) -> tuple[Exhibit, ...]:
-    """A sheet for the first trigger: suspects with the region outlined, ordinary rows below."""
-    return tuple(_sheet(features, trigger) for trigger in triggers[:1])
-
-
-def _sheet(features: ImageFeatures, trigger: Trigger) -> Exhibit:
-    name = features.classes[trigger.target]
-    surest = trigger.rows[np.argsort(-trigger.scores, kind="stable")][:SHOWN]
-    ordinary = np.flatnonzero((features.labels == trigger.target) & (features.share >= 0.5))
-    ordinary = np.setdiff1d(ordinary, trigger.rows)[:SHOWN]
-    headings = {
-        f"held, labelled {name}": features.pixels[surest],
-        f"ordinary, labelled {name}": features.pixels[ordinary],
-    }
-    return Exhibit(
-        name="contact-sheet.png",
-        data=contact_sheet(headings, trigger.box),
-        caption=f"Above: rows labelled {name} that carry the pattern, its region outlined. "
-        f"Below: ordinary rows of {name}.",
+        for row, (score, p_value, reason) in sorted(held.items())
     )
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from guards.data.dataset import Dataset
+from guards.data.earlier import History
 from guards.errors import Skip
 from guards.provenance.roles import Roles
 from guards.provenance.snapshot import Difference, Snapshot
@@ -20,6 +21,8 @@ from guards.provenance.snapshot import Difference, Snapshot
 if TYPE_CHECKING:
     from guards.data.image_features import ImageFeatures
     from guards.data.images import Images
+    from guards.data.matrix import Matrix
+    from guards.data.model import Model
     from guards.data.profile import Profile
     from guards.data.table_features import TableFeatures
     from guards.provenance.proof import Proof
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One snapshot, opened; `dataset` is None when its bytes are not to be decoded, and why."""
+    """One snapshot, opened; `dataset` is None when its bytes are not to be decoded, and why.
+
+    `trusted` are rows that somebody checked, under the same roles, and `trusted_root` names their
+    bytes; `history` is what was seen in earlier admitted versions.
+    """
 
     snapshot: Snapshot
     unsafe: tuple[Difference, ...] = ()
@@ -37,8 +44,12 @@ class Case:
     closed_because: str = ""
     reference: Profile | None = None
     contract: Mapping[str, Any] | None = None
+    trusted: Dataset | None = None
+    trusted_root: str = ""
+    history: History = field(default_factory=History)
     seed: int = 0
     device: str = "cpu"
+    model: Model | None = None
     pictures: bool = True
 
     @property
@@ -56,6 +67,13 @@ class Case:
         return table_features(self.dataset, seed=self.seed)
 
     @cached_property
+    def matrix(self) -> Matrix:
+        """The dataset's numbers, and how far each row looks like its label there."""
+        from guards.data.matrix import matrix
+
+        return matrix(self.dataset, seed=self.seed)
+
+    @cached_property
     def images(self) -> Images:
         """The decoded pictures, and which rows have none."""
         from guards.data.images import decode
@@ -67,4 +85,6 @@ class Case:
         """Probe activations and a label-free embedding for rows with an image."""
         from guards.data.image_features import image_features
 
-        return image_features(self.dataset, self.images, seed=self.seed, device=self.device)
+        return image_features(
+            self.dataset, self.images, seed=self.seed, device=self.device, model=self.model
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 TILE, GAP, BAR = 96, 6, 14
+LARGE = 176
 _RED, _PAPER, _INK = (214, 40, 40), (255, 255, 255), (60, 60, 60)
 
 
@@ -42,11 +44,33 @@ def contact_sheet(
     return buffer.getvalue()
 
 
-def _tile(picture: npt.NDArray[np.uint8]) -> Image.Image:
+def strip(pictures: Mapping[str, npt.NDArray[np.uint8]]) -> bytes:
+    """One PNG: pictures (C, H, W) uint8 beside each other, large, each under its heading.
+
+    Pixels stay square and sharp, so what is not as high as it is wide leaves paper below.
+    """
+    from PIL import Image, ImageDraw
+
+    size = (GAP + len(pictures) * (LARGE + GAP), GAP + BAR + LARGE + GAP)
+    sheet = Image.new("RGB", size, _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for column, (heading, picture) in enumerate(pictures.items()):
+        left = GAP + column * (LARGE + GAP)
+        pen.text((left, GAP), heading, fill=_INK)
+        height, width = picture.shape[1:]
+        scale = LARGE / max(height, width)
+        wanted = (max(round(width * scale), 1), max(round(height * scale), 1))
+        sheet.paste(_tile(picture, wanted), (left, GAP + BAR))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _tile(picture: npt.NDArray[np.uint8], size: tuple[int, int] = (TILE, TILE)) -> Image.Image:
     from PIL import Image
 
     colours = np.broadcast_to(picture, (3, *picture.shape[1:])).transpose(1, 2, 0)
-    return Image.fromarray(np.ascontiguousarray(colours)).resize((TILE, TILE), 0)
+    return Image.fromarray(np.ascontiguousarray(colours)).resize(size, 0)
 
 
 def _outline(

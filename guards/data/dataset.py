@@ -1,7 +1,8 @@
 """An opened dataset: the one place that turns verified bytes into columns.
 
-A dataset is one or more shards of Parquet, CSV, Arrow IPC or JSON Lines with one schema. Nothing
-here holds a whole dataset in memory unless it is asked for whole columns. What cannot be read is
+A dataset is one or more shards of Parquet, CSV, Arrow IPC or JSON Lines with one schema, or a
+folder of pictures, see `guards.data.folder`. Nothing here holds a whole dataset in memory unless it
+is asked for whole columns. What cannot be read is
 a :class:`Problem`, told by file, not fatal: the readable shards are still examined, and the
 `quality` rule turns problems into findings. Every shard is decoded once, streaming, when it is
 opened, so that damage inside a file shows here and not in the middle of a check.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from guards.data import folder
 from guards.digest import canonical_json
 from guards.errors import NothingToExamine, Unreadable
 from guards.provenance.roles import Roles, infer
@@ -57,19 +59,23 @@ _ROWS = "\0rows"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One readable file: `path` is relative to the dataset, `start` its first global row."""
+    """One readable file: `path` is relative to the dataset, `start` its first global row.
+
+    Of a folder of pictures it is one directory of them, and `files` are their paths, a row each.
+    """
 
     path: str
     format: str
     rows: int
     start: int
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Something that keeps a file from being examined with the others."""
 
-    code: str  # unreadable-file | mixed-schema | zero-rows | not-data
+    code: str  # unreadable-file | mixed-schema | mixed-kinds | zero-rows | not-data
     path: str
     message: str
 
@@ -97,12 +103,30 @@ class Dataset:
 
     def scan(self, shard: Shard) -> pl.LazyFrame:
         """One shard, in the dataset's column order and types."""
+        if shard.format == folder.FORMAT:
+            return folder.scan(self.root, shard.files)
         types = _types(self.schema) if shard.format in _UNTYPED else {}
         return _scan(_at(self.root, shard.path), shard.format, types).select(_named(self.schema))
 
     def columns(self, *names: str) -> pl.LazyFrame:
         """The named columns of every row, in global row order, for streaming queries."""
         return self.lazy().select(_named(names))
+
+    def batches(self, column: str, size: int, most: int) -> Iterator[pl.Series]:
+        """One column in global row order, a few rows at a time: some `most` bytes, `size` rows.
+
+        Every file is read once, from its start to its end, and little of it is held.
+        """
+        for shard in self.shards:
+            path = _at(self.root, shard.path)
+            if shard.files:
+                yield from folder.batches(self.root, shard.files, column, size, most)
+            elif shard.format in _UNTYPED:
+                whole = self.scan(shard).select(_named([column])).collect()
+                yield from (part.to_series() for part in whole.iter_slices(size))
+            else:
+                rows = max(1, min(size, most * shard.rows // max(path.stat().st_size, 1)))
+                yield from _streamed(path, shard.format, column, rows)
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of every row, in global row order."""
@@ -133,24 +157,32 @@ class Dataset:
         )
 
     def _lines(self, shard: Shard, wanted: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        import polars as pl
-
         inside = [row - shard.start for row in wanted if 0 <= row - shard.start < shard.rows]
-        if not inside:
-            return
-        scan = self.scan(shard).with_row_index(_ROWS)
-        found = scan.filter(pl.col(_ROWS).is_in(inside)).sort(_ROWS).collect()
-        for record in found.iter_rows(named=True):
-            local = record.pop(_ROWS)
+        for local, record in self._records(shard, inside):
             own, label = (record.get(role or "") for role in (self.roles.id, self.roles.label))
+            # A picture of a folder is a file of its own, and the only row in it.
+            file, place = (shard.files[local], 0) if shard.files else (shard.path, local)
             yield (
                 shard.start + local,
-                f"{shard.path}#{local}" if own is None else str(own),
-                shard.path,
-                local,
+                f"{file}#{place}" if own is None else str(own),
+                file,
+                place,
                 row_digest(record),
                 None if label is None else str(label),
             )
+
+    def _records(self, shard: Shard, inside: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Some rows of a shard, by their number in it, ascending."""
+        import polars as pl
+
+        if shard.files:
+            for local in inside:
+                yield local, folder.record(self.root, shard.files[local])
+        elif inside:
+            scan = self.scan(shard).with_row_index(_ROWS)
+            found = scan.filter(pl.col(_ROWS).is_in(inside)).sort(_ROWS).collect()
+            for record in found.iter_rows(named=True):
+                yield record.pop(_ROWS), record
 
 
 def open_dataset(
@@ -160,7 +192,7 @@ def open_dataset(
     *,
     given: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Open the data files among `files` (relative to `root`).
+    """Open the data files among `files` (relative to `root`); without any, the pictures.
 
     Roles are inferred when not handed in; `given` ({column: role}) then overrules the conventions.
 
@@ -170,10 +202,14 @@ def open_dataset(
         NothingToExamine: there is no data file among `files`, or none holds a row.
         Unreadable: no data file can be read, or `roles` names a column that the data lacks.
     """
-    ordered = sorted(files, key=str.encode)
+    ordered, pictures = _kinds(files)
     tried = {name: _probe(root, name) for name in ordered}
     problems = [found for found in tried.values() if isinstance(found, Problem)]
     read = {name: found for name, found in tried.items() if isinstance(found, _Probed)}
+    if pictures and not any(_form(name) for name in ordered):
+        return _folder(root, pictures, problems, roles, given)
+    if pictures:
+        problems.append(_mixed_kinds(pictures))
     if not read:
         raise _nothing(problems)
     schema = _common_schema(list(read.values()))
@@ -192,6 +228,46 @@ def open_dataset(
         schema={column: str(dtype) for column, dtype in schema.items()},
         roles=infer_roles(schema, given) if roles is None else _held(roles, schema),
         problems=tuple(sorted(problems, key=lambda problem: problem.path.encode())),
+    )
+
+
+def _kinds(files: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files that are no pictures, and the pictures, each in byte order of their paths."""
+    ordered = sorted(files, key=str.encode)
+    pictures = [name for name in ordered if folder.is_picture(name)]
+    return [name for name in ordered if not folder.is_picture(name)], pictures
+
+
+def _form(name: str) -> str | None:
+    return FORMATS.get(PurePosixPath(name).suffix.lower())
+
+
+def _mixed_kinds(pictures: Sequence[str]) -> Problem:
+    told = f"{len(pictures)} picture(s) beside data files, which were not examined"
+    return Problem(code="mixed-kinds", path=pictures[0], message=told)
+
+
+def _folder(
+    root: Path,
+    pictures: Sequence[str],
+    problems: Sequence[Problem],
+    roles: Roles | None,
+    given: Mapping[str, str] | None,
+) -> Dataset:
+    """A dataset of pictures in directories: each directory of them is a shard."""
+    shards: list[Shard] = []
+    for path, names in folder.directories(pictures).items():
+        start = shards[-1].start + shards[-1].rows if shards else 0
+        shards.append(
+            Shard(path=path, format=folder.FORMAT, rows=len(names), start=start, files=names)
+        )
+    schema = folder.schema()
+    return Dataset(
+        root=root,
+        shards=tuple(shards),
+        schema={column: str(dtype) for column, dtype in schema.items()},
+        roles=infer_roles(schema, given) if roles is None else _held(roles, schema),
+        problems=tuple(problems),
     )
 
 
@@ -247,7 +323,7 @@ def _probe(root: Path, name: str) -> _Probed | Problem:
     import polars as pl
     import pyarrow as pa
 
-    form = FORMATS.get(PurePosixPath(name).suffix.lower())
+    form = _form(name)
     if form is None:
         return Problem(code="not-data", path=name, message="not a format that is examined")
     path = _at(root, name)
@@ -314,6 +390,29 @@ def _scan(path: Path, form: str, types: Schema | None = None) -> pl.LazyFrame:
         case _:
             source = path.read_bytes() if _PATTERN & set(str(path)) else path
             return pl.scan_ndjson(source, infer_schema_length=None, schema_overrides=types)
+
+
+def _streamed(path: Path, form: str, column: str, rows: int) -> Iterator[pl.Series]:
+    """One column of a Parquet or Arrow file, at most `rows` rows at a time."""
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.Series]:
+        for batch in batches:
+            values = pl.Series(column, pl.from_arrow(batch.column(column)))
+            yield from (values.slice(start, rows) for start in range(0, len(values), rows))
+
+    if form == "parquet":
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            yield from parts(file.iter_batches(rows, columns=[column]))
+    elif form == "ipc":
+        with pa.memory_map(str(path)) as source:
+            opened = pa.ipc.open_file(source)
+            yield from parts(map(opened.get_batch, range(opened.num_record_batches)))
+    else:
+        with pa.memory_map(str(path)) as source:
+            yield from parts(pa.ipc.open_stream(source))
 
 
 def _named(columns: Iterable[str]) -> pl.Expr:

@@ -8,7 +8,14 @@ decoded is told by its number, and none of them stops the others.
 
 What is not allowed here: formats other than PNG, JPEG, WebP and BMP (Pillow would otherwise hand
 the bytes to EPS, PDF or PSD readers); more than :data:`MAX_PIXELS` in one picture, whatever its
-bytes inflate to; the `path` of a struct, which is a claim and is never opened.
+bytes inflate to; the `path` of a struct, which is a claim and is never opened. The orientation
+that EXIF claims is not applied to any picture, as it is not by `Image.open`.
+
+Pictures of unlike sizes are brought to one size, see :func:`working_size`. Each is stretched to it:
+a corner stays a corner, and a mark of so many hundredths of the width stays one, which padding or
+cropping would move from picture to picture. It blurs, all the same: 4,000 pictures of
+Fashion-MNIST of sides drawn from 22 to 44, one seed, passed whether or not 2 % bore a patch; where
+85 % of 2,000 had one size, a patch was found, with 82 % of its rows and no other.
 """
 
 from __future__ import annotations
@@ -39,7 +46,8 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 1 << 26  # 8192 x 8192, 192 MiB as RGB
 BUDGET = 1 << 31  # bytes of the decoded array
-BATCH = 4096  # rows of encoded bytes in memory at once
+WORKING = 128  # pixels a side, at most, of pictures of unlike sizes
+BATCH, ENCODED = 4096, 1 << 26  # rows, and bytes, of encoded pictures in memory at once
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP = _GREY - {"1", "L", "LA", "La"}
 _BILINEAR = 2  # PIL.Image.Resampling.BILINEAR, which averages over what it shrinks
@@ -53,8 +61,9 @@ class Images:
     `pixels` is (n, C, H, W) uint8, C = 1 when every picture is grey, else 3. `rows` (n,) int64
     are their global row numbers, ascending. `digests` (n,) uint64 name the decoded pixels before
     any resizing. `failed` holds `(row, why)`. `sizes` counts `(width, height)` and `modes`
-    Pillow's modes, as stored. Pictures of another size than the most common one are resized to
-    it, bilinearly and without keeping their proportions, as a fixed-size training job would.
+    Pillow's modes, as stored. Pictures of another size than the :func:`working_size` are resized
+    to it, bilinearly (which averages over what it shrinks) and without keeping their proportions,
+    as a fixed-size training job would.
     """
 
     pixels: NDArray[np.uint8]
@@ -101,9 +110,10 @@ def decode(dataset: Dataset, *, budget: int = BUDGET) -> Images:
 
 def batches(dataset: Dataset) -> Iterator[tuple[int, list[bytes | None]]]:
     """The stored bytes of the pictures as `(first row, bytes)`; None where a row has none."""
-    whole = dataset.columns(str(dataset.roles.image))
-    for start in range(0, dataset.rows, BATCH):
-        yield start, stored_bytes(whole.slice(start, BATCH).collect().to_series())
+    start = 0
+    for values in dataset.batches(str(dataset.roles.image), BATCH, ENCODED):
+        yield start, stored_bytes(values)
+        start += len(values)
 
 
 def stored_bytes(column: pl.Series) -> list[bytes | None]:
@@ -175,15 +185,47 @@ def _head(data: bytes | None) -> _Head:
 def _room(
     count: int, sizes: Counter[tuple[int, int]], modes: Counter[str], budget: int
 ) -> NDArray[np.uint8]:
-    """Zeros (n, C, H, W) at the most common size, shrunk until they fit the budget."""
+    """Zeros (n, C, H, W) at the working size, shrunk until they fit the budget."""
     channels = 1 if modes.keys() <= _GREY else 3
-    width, height = max(
-        sizes, key=lambda size: (sizes[size], -size[0] * size[1], size), default=(1, 1)
-    )
+    width, height = working_size(sizes)
     factor = 1
     while count * channels * -(-width // factor) * -(-height // factor) > budget and factor < width:
         factor += 1
     return np.zeros((count, channels, -(-height // factor), -(-width // factor)), np.uint8)
+
+
+def working_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
+    """The `(width, height)` at which pictures of these sizes, with their counts, are compared.
+
+    The size that at least half of them have. Where there is none, the median width and the median
+    height, of which half of the rows have no less, each at most :data:`WORKING`: between pictures
+    of unlike sizes nothing smaller than that can be compared pixel by pixel. (1, 1) for none.
+    """
+    total = sizes.total()
+    if not total:
+        return 1, 1
+    common = max(sizes, key=lambda size: (sizes[size], -size[0] * size[1], size))
+    if 2 * sizes[common] >= total:
+        return common
+    width, height = (_median(_sides(sizes, side)) for side in (0, 1))
+    return min(width, WORKING), min(height, WORKING)
+
+
+def _sides(sizes: Counter[tuple[int, int]], side: int) -> Counter[int]:
+    counted: Counter[int] = Counter()
+    for size, rows in sizes.items():
+        counted[size[side]] += rows
+    return counted
+
+
+def _median(counts: Counter[int]) -> int:
+    """The upper median of values that occur so often."""
+    left = counts.total() // 2
+    for value in sorted(counts):
+        if counts[value] > left:
+            return value
+        left -= counts[value]
+    return max(counts)
 
 
 def _fill(

@@ -2,7 +2,8 @@
 
 Seeds are the rows of a class that some other evidence made suspect. The discriminant learns what
 they have in common in feature space, and so finds the rows like them that the evidence missed; no
-row is scored by a discriminant that saw it.
+row is scored by a discriminant that saw it. `seed_scores` looks inside one class; `ridge_scores`
+holds the seeds of every class against all rows of all classes, every class at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from torch import Tensor
 
     Floats = npt.NDArray[np.float64]
     Bools = npt.NDArray[np.bool_]
@@ -47,6 +49,57 @@ def seed_scores(
         held = folds == fold
         scores[held] = _scored(wide[~held], seeds[~held], wide[held], rank, ridge)
     return scores
+
+
+def ridge_scores(
+    features: Tensor,
+    seeds: Tensor,
+    rng: np.random.Generator,
+    *,
+    rank: int = 64,
+    ridge: float = 0.03,
+) -> Tensor:
+    """How like each set of seeds every row is, in robust standard deviations of all rows.
+
+    For two groups of which one is small, ridge regression on the indicator is the linear
+    discriminant, up to scale, with the covariance of *all* rows: what tells one class from another
+    counts as noise, and a direction along which whole classes differ is a bad one. The Gram matrix
+    is shared by all sets of seeds and, less its own rows, by all folds.
+
+    Args:
+        features: float (n, d), on the device to work on.
+        seeds: bool (n, m), one column a set; a set of none gets zeros.
+        rng: assigns the folds.
+        rank: principal components kept, each scaled to variance 1.
+        ridge: added to the diagonal of their covariance.
+
+    Returns:
+        double (n, m): (x'w - median)/(1.4826 MAD) with w = (X'X/n + ridge I)^-1 X'y/n, X and y
+        those of the other folds.
+    """
+    import torch
+
+    wide = features.double()
+    wide = wide - wide.mean(0)
+    values, vectors = torch.linalg.eigh(wide.T @ wide / len(wide))
+    keep = slice(-min(rank, wide.shape[1]), None)
+    floor = float(values[-1]) * 1e-6 + 1e-12
+    white = wide @ (vectors[:, keep] * values[keep].clamp(min=floor).rsqrt())
+    marks = seeds.to(white.dtype)
+    folds = torch.as_tensor(rng.permutation(len(white)) % FOLDS, device=white.device)
+    gram, sums = white.T @ white, white.T @ marks
+    level = ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    scores = torch.zeros_like(marks)
+    for fold in range(FOLDS):
+        held = folds == fold
+        rows, rest = white[held], max(int((~held).sum()), 1)
+        weights = torch.linalg.solve(
+            (gram - rows.T @ rows) / rest + level, (sums - rows.T @ marks[held]) / rest
+        )
+        scores[held] = rows @ weights
+    middle = scores.median(0).values
+    scale = 1.4826 * (scores - middle).abs().median(0).values
+    return (scores - middle) / (scale + 1e-12)
 
 
 def area_under_curve(scores: npt.ArrayLike, positive: Bools) -> float:

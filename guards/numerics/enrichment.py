@@ -17,6 +17,8 @@ So a p-value is never enough to alarm on: the lift stands beside it and the call
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -102,6 +104,42 @@ def beta_binomial_tail(hits: float, size: float, rate: float, rho: float) -> flo
     choose = gammaln(size + 1) - gammaln(k + 1) - gammaln(size - k + 1)
     logs = choose + betaln(k + alpha, size - k + beta) - betaln(alpha, beta)
     return float(min(1.0, np.exp(logs).sum()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dominant:
+    """A group that most of some rows belong to: its share of them, and of all the others."""
+
+    group: int
+    share: float
+    usual: float
+    p_value: float
+
+
+def dominant(
+    groups: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], count: int
+) -> Dominant | None:
+    """The group that at least half of `rows` belong to, if that is far beyond its share elsewhere.
+
+    Args:
+        groups: (n,) in range(count), of all rows.
+        rows: (m,), indices of the rows in question.
+        count: number of groups.
+
+    None unless the share is 1.5 times the usual one and its tail, over all groups, is below .001.
+    """
+    if not len(rows):
+        return None
+    inside = np.bincount(groups[rows], minlength=count)
+    outside = np.bincount(np.delete(groups, rows), minlength=count)
+    group = int(inside.argmax())
+    share = float(inside[group] / len(rows))
+    usual = float((outside[group] + 0.5) / (outside.sum() + 1))
+    rho = PRIOR_DISPERSION
+    tail = beta_binomial_tail(inside[group], len(rows), min(usual, 1 - 1e-9), rho) * count
+    if share < 0.5 or share < 1.5 * usual or tail > 1e-3:
+        return None
+    return Dominant(group=group, share=round(share, 4), usual=round(usual, 4), p_value=tail)
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:

@@ -38,7 +38,8 @@ class Minorities:
     """One kind of minority in every class.
 
     `statistic`, `p_values`, `excess` are (classes,), NaN, 1 and 0 where a class has too few rows;
-    `excess` is in standard deviations of the null. `member` is (n,), the rows of the minorities.
+    `excess` is in standard deviations of the null. Where no null was drawn, `p_values` and
+    `excess` are NaN. `member` is (n,), the rows of the minorities.
     """
 
     statistic: Floats
@@ -98,7 +99,8 @@ def class_structure(
         labels: (n,) in range(classes).
         classes: how many labels there are.
         rng: draws the null.
-        draws: how often; the least p-value is 1/(1 + draws).
+        draws: how often; the least p-value is 1/(1 + draws). With 0 nothing is drawn, which is
+            most of the work, and the minorities are the same.
         least: rows without which a class is not looked at.
     """
     import torch
@@ -118,7 +120,8 @@ def class_structure(
         statistics[:, groups] = [_numpy(statistic) for statistic in each]
         for kind, inside in enumerate((seen.tail, seen.smaller)):
             members[kind, layout[inside.cpu().numpy()]] = True
-        null[:, :, groups] = _null(batch, mask, draws, rng)
+        if draws:
+            null[:, :, groups] = _null(batch, mask, draws, rng)
     spectral, cluster = (
         _minorities(statistics[kind], null[kind], members[kind]) for kind in range(2)
     )
@@ -156,6 +159,9 @@ def concentration(
 def _minorities(statistic: Floats, null: Floats, member: npt.NDArray[np.bool_]) -> Minorities:
     known = ~np.isnan(statistic)
     p_values, excess = np.ones(len(statistic)), np.zeros(len(statistic))
+    if not len(null):
+        p_values[known] = excess[known] = np.nan
+        return Minorities(statistic=statistic, p_values=p_values, excess=excess, member=member)
     if known.any():
         p_values[known], excess[known] = calibration.max_null(statistic[known], null[:, known])
     return Minorities(statistic=statistic, p_values=p_values, excess=excess, member=member)

@@ -67,3 +67,40 @@ def agreement(
     majority = votes.argmax(1)
     everyone = np.arange(rows)
     return shares[everyone, labels], majority, shares[everyone, majority]
+
+
+def contradiction(points: Tensor, labels: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.float32]:
+    """How much nearer to a row its neighbours of other labels are than those of its own, (n,).
+
+    The mean cosine of the k nearest rows of other labels less that of the k nearest other rows of
+    its own label (fewer where there are fewer), in [-2, 2]. Unlike :func:`agreement` it has no
+    ties. Every row is treated alike and is no neighbour of itself, so it may be calibrated on some
+    of the rows (:mod:`guards.numerics.conformal`).
+
+    Args:
+        points: float, (n, d), on the device to work on.
+        labels: int, (n,), of at least two kinds; one row without another of its label gets 2.
+        k: neighbours of either kind.
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    unit = normalize(points.float(), dim=1)
+    codes = torch.as_tensor(labels, device=unit.device)
+    everyone = torch.arange(len(unit), device=unit.device)
+    found = []
+    for block in torch.split(everyone, BLOCK):
+        near = unit[block] @ unit.T
+        own = codes[block][:, None] == codes[None, :]
+        other = _mean_of_top(near.masked_fill(own, _NEVER), k)
+        own[torch.arange(len(block)), block] = False
+        found.append((other - _mean_of_top(near.masked_fill(~own, _NEVER), k)).cpu())
+    gaps: npt.NDArray[np.float32] = torch.cat(found).nan_to_num(nan=2.0).numpy()
+    return gaps
+
+
+def _mean_of_top(near: Tensor, k: int) -> Tensor:
+    """The mean of each line's k highest values that are cosines; NaN where there is none."""
+    top = near.topk(min(k, near.shape[1]), dim=1).values
+    real = top > _NEVER
+    return (top * real).sum(1) / real.sum(1)

@@ -32,11 +32,11 @@ def buckets(sizes: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
 
 def padded(labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Row numbers of each of `groups`, ascending, as (groups, longest), filled up with -1."""
-    members = [np.flatnonzero(labels == group) for group in groups]
-    layout = np.full((len(groups), max(map(len, members), default=0)), -1, np.int64)
-    for line, rows in zip(layout, members, strict=True):
-        line[: len(rows)] = rows
-    return layout
+    order = np.argsort(labels, kind="stable")
+    starts, ends = (np.searchsorted(labels[order], groups, side=side) for side in ("left", "right"))
+    place = starts[:, None] + np.arange(int((ends - starts).max(initial=0)))
+    known = place < ends[:, None]
+    return np.where(known, order[np.where(known, place, 0)], -1) if known.any() else known - 1
 
 
 def whiten(features: Tensor, labels: Tensor, classes: int, *, shrinkage: float = 0.1) -> Tensor:
@@ -87,14 +87,28 @@ def leading(centred: Tensor, rank: int, *, steps: int = STEPS) -> tuple[Tensor, 
     start = torch.randn(
         dimensions, rank, generator=torch.Generator().manual_seed(0), dtype=centred.dtype
     )
-    basis = _orthonormal(start.to(centred.device).expand(len(centred), -1, -1))
+    basis = orthonormal(start.to(centred.device).expand(len(centred), -1, -1))
     for _ in range(steps):
-        basis = _orthonormal(centred.mT @ (centred @ basis))
+        basis = orthonormal(centred.mT @ (centred @ basis))
     seen = centred @ basis
     values, rotation = torch.linalg.eigh(seen.mT @ seen)
     basis = basis @ rotation.flip(-1)
     peak = basis.gather(1, basis.abs().argmax(1, keepdim=True))
     return basis * peak.sign(), values.flip(-1).clamp(min=0)
+
+
+def orthonormal(tall: Tensor) -> Tensor:
+    """Q of the QR of (groups, m, r): CholeskyQR, twice (once is not enough in single precision)."""
+    import torch
+
+    eye = torch.eye(tall.shape[-1], dtype=tall.dtype, device=tall.device)
+    for _ in range(2):
+        gram = tall.mT @ tall
+        level = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        # A group of fewer rows than the rank has a singular Gram matrix: the ridge carries it.
+        root = torch.linalg.cholesky(gram + (1e-5 * level + 1e-12) * eye)
+        tall = torch.linalg.solve_triangular(root.mT, tall, upper=True, left=False)
+    return tall
 
 
 def fuller_tail(projected: Tensor, mask: Tensor, *, far: float) -> tuple[Tensor, Tensor]:
@@ -125,17 +139,3 @@ def fuller_tail(projected: Tensor, mask: Tensor, *, far: float) -> tuple[Tensor,
     lopsided, worst = uneven.max(1)
     tails = torch.where((up > down)[:, None], above, below)
     return lopsided, tails.gather(2, worst[:, None, None].expand(-1, mask.shape[1], 1))[..., 0]
-
-
-def _orthonormal(tall: Tensor) -> Tensor:
-    """CholeskyQR, twice (once is not orthonormal enough in single precision)."""
-    import torch
-
-    eye = torch.eye(tall.shape[-1], dtype=tall.dtype, device=tall.device)
-    for _ in range(2):
-        gram = tall.mT @ tall
-        level = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-        # A group of fewer rows than the rank has a singular Gram matrix: the ridge carries it.
-        root = torch.linalg.cholesky(gram + (1e-5 * level + 1e-12) * eye)
-        tall = torch.linalg.solve_triangular(root.mT, tall, upper=True, left=False)
-    return tall

@@ -2,6 +2,7 @@
 
     LEDGER/log.jsonl              one DSSE envelope a line, signed by a scanner
     LEDGER/records/<sha256>.json  the records themselves
+    LEDGER/statistics/<sha256>.json  what was seen in data that was admitted, as its record binds it
 
 Editing, dropping or reordering a line breaks the chain for everybody. Cutting the end off can be
 told only relative to something remembered: a checkpoint (size and head) that somebody kept. Every
@@ -84,9 +85,22 @@ class Log:
         return next((i for i, entry in enumerate(self.entries) if entry.record == record), None)
 
 
-def append(directory: Path, entry: Entry, record: bytes, key: PrivateKey) -> Checkpoint:
-    """Store a record and chain its entry; returns the checkpoint after it, once it is on disk."""
+def append(
+    directory: Path,
+    entry: Entry,
+    record: bytes,
+    key: PrivateKey,
+    statistics: bytes | None = None,
+) -> Checkpoint:
+    """Store a record and chain its entry; returns the checkpoint after it, once it is on disk.
+
+    `statistics` is kept beside it under its digest, by which the record must have bound it.
+    """
     try:
+        if statistics is not None:
+            (directory / "statistics").mkdir(parents=True, exist_ok=True)
+            path = directory / "statistics" / f"{Digest.of(statistics).hex}.json"
+            write_atomically(path, statistics)
         (directory / "records").mkdir(parents=True, exist_ok=True)
         write_atomically(directory / "records" / f"{entry.record.hex}.json", record)
         with locked(directory / "lock"):

@@ -54,8 +54,30 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Derivation:
+    """How a dataset was made from its one parent: by what method, and on whose word.
+
+    `parent` is the parent's root; `manifest`, `record` and `policy` name the claim on it, the
+    judgement that the method follows and the policy of that; `removed` counts the rows that were
+    left out, and `rows` names the bytes of the file that lists them.
+    """
+
+    method: str
+    parent: Digest
+    manifest: Digest
+    record: Digest
+    policy: Digest
+    removed: int
+    rows: Digest
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The claim: these files, under this name and version, with these roles."""
+    """The claim: these files, under this name and version, with these roles.
+
+    One with `parents` was made from those, and a deriver may sign it; an original is a producer's.
+    """
 
     name: Name
     version: int
@@ -64,6 +86,7 @@ class Manifest:
     expires: datetime | None = None
     previous: Digest | None = None
     parents: tuple[Digest, ...] = ()
+    derivation: Derivation | None = None
     sources: tuple[Source, ...] = ()
     roles: Roles = field(default_factory=Roles)
     schema: Mapping[str, str] = field(default_factory=dict)
@@ -90,7 +113,7 @@ def payload(manifest: Manifest) -> bytes:
         "previous": str(manifest.previous) if manifest.previous else None,
         "parents": [str(parent) for parent in manifest.parents],
     }
-    predicate = {
+    predicate: dict[str, Any] = {
         "dataset": {
             "name": manifest.name.dataset,
             "partition": manifest.name.partition or None,
@@ -109,14 +132,30 @@ def payload(manifest: Manifest) -> bytes:
         "schema": dict(manifest.schema),
         "stats": {"rows": manifest.rows, "labelCounts": dict(manifest.label_counts)},
     }
+    if manifest.derivation is not None:
+        predicate["derivation"] = describe(manifest.derivation)
     return make_statement(str(manifest.name), manifest.snapshot.root.hex, PREDICATE, predicate)
+
+
+def describe(derivation: Derivation) -> dict[str, Any]:
+    """A derivation as JSON, in the form that is signed."""
+    return {
+        "method": derivation.method,
+        "parent": str(derivation.parent),
+        "manifest": str(derivation.manifest),
+        "record": str(derivation.record),
+        "policy": str(derivation.policy),
+        "removed": derivation.removed,
+        "rows": str(derivation.rows),
+        "code": derivation.code,
+    }
 
 
 def parse(envelope: Envelope) -> Manifest:
     """Read a manifest out of an envelope whose signatures have been verified."""
     top = statement(envelope, PREDICATE)
     predicate = top.of("predicate")
-    predicate.only("dataset", "files", "sources", "columns", "schema", "stats")
+    predicate.only("dataset", "files", "sources", "columns", "schema", "stats", "derivation")
     dataset = predicate.of("dataset").only(
         "name", "partition", "version", "created", "expires", "previous", "parents"
     )
@@ -127,6 +166,7 @@ def parse(envelope: Envelope) -> Manifest:
         expires=expires.time() if (expires := dataset.optional("expires")) else None,
         previous=previous.digest() if (previous := dataset.optional("previous")) else None,
         parents=tuple(parent.digest() for parent in dataset.of("parents").each()),
+        derivation=_derivation(made) if (made := predicate.optional("derivation")) else None,
         snapshot=_files(predicate.of("files")),
         sources=tuple(_source(source) for source in predicate.of("sources").each()),
         roles=_roles(predicate.of("columns")),
@@ -134,6 +174,7 @@ def parse(envelope: Envelope) -> Manifest:
         **_stats(predicate.of("stats")),
     )
     _refuse_other_subject(next(iter(top.of("subject").each())), manifest)
+    _refuse_other_lineage(dataset, manifest)
     return manifest
 
 
@@ -142,6 +183,27 @@ def _refuse_other_subject(subject: Node, manifest: Manifest) -> None:
         subject.of("name").refuse("is not the name in the predicate")
     if subject.of("digest").of("sha256").digest() != manifest.snapshot.root:
         subject.of("digest").refuse("is not the root of the files listed")
+
+
+def _refuse_other_lineage(dataset: Node, manifest: Manifest) -> None:
+    if manifest.snapshot.root in manifest.parents:
+        dataset.of("parents").refuse("names these very files: nothing is its own parent")
+    if manifest.derivation and manifest.parents != (manifest.derivation.parent,):
+        dataset.of("parents").refuse("must name the parent of the derivation, and no other")
+
+
+def _derivation(node: Node) -> Derivation:
+    node.only("method", "parent", "manifest", "record", "policy", "removed", "rows", "code")
+    return Derivation(
+        method=node.of("method").text(),
+        parent=node.of("parent").digest(),
+        manifest=node.of("manifest").digest(),
+        record=node.of("record").digest(),
+        policy=node.of("policy").digest(),
+        removed=node.of("removed").integer(),
+        rows=node.of("rows").digest(),
+        code=node.of("code").text(),
+    )
 
 
 def _name(dataset: Node) -> Name:

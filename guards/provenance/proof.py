@@ -7,14 +7,15 @@ time is the verifier's and taken once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from guards.digest import Digest
 from guards.errors import Malformed
 from guards.provenance.manifest import Manifest, Name, parse
 from guards.provenance.memory import Seen
-from guards.provenance.signing import Envelope, parse_envelope, signers
+from guards.provenance.signing import Envelope, PublicKey, parse_envelope, signers
 from guards.provenance.snapshot import TOO_LARGE, WARNINGS, Difference, Walked, compare
 from guards.provenance.strictjson import timestamp
 from guards.provenance.trust import SKEW, Step, Trust
@@ -29,13 +30,15 @@ class Expectation:
     """What the verifier brings: the time, the name expected, a pinned version, what it has seen.
 
     `recall` answers with what was seen of a name before; it is asked once, and for the name that
-    a verified signature stands under.
+    a verified signature stands under. `judged` answers with the records that a ledger has about
+    some bytes; None when there is no ledger to ask.
     """
 
     at: datetime
     name: Name | None = None
     version: int | None = None
     recall: Callable[[Name], tuple[Seen, ...]] = lambda name: ()
+    judged: Callable[[Digest], frozenset[Digest]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,8 @@ class Proof:
 
     @property
     def signers(self) -> tuple[str, ...]:
-        """Key ids of those who signed and may."""
-        return tuple(step.input for step in self.steps if step.ok)
+        """Key ids of those who signed and may, once each."""
+        return tuple(dict.fromkeys(step.input for step in self.steps if step.ok))
 
 
 def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectation) -> Proof:
@@ -73,13 +76,30 @@ def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectatio
         manifest = parse(envelope)
     except Malformed as error:
         return _refused(walked, Difference(code="malformed", path=CLAIM, actual=str(error)))
-    steps = trust.authorise(made_by, "producer", manifest.name, expect.at)
+    steps = vouching(trust, made_by, manifest.name, expect.at, derived=bool(manifest.parents))
     seen = expect.recall(manifest.name)
     problems = [*_authority(steps), *_claim(manifest, expect), *_history(manifest, expect, seen)]
+    problems += _lineage(manifest, steps, expect)
     problems += [*walked.unsafe, *_differences(manifest, walked)]
     return Proof(
         manifest=manifest, steps=steps, problems=tuple(problems), history=_standing(expect, seen)
     )
+
+
+def vouching(
+    trust: Trust, made_by: Iterable[PublicKey], name: Name, at: datetime, *, derived: bool
+) -> tuple[Step, ...]:
+    """Who of the signers may vouch: producers, and derivers for what was made from other data.
+
+    A key of either role is one step; of both, it counts as a producer.
+    """
+    steps = trust.authorise(made_by, "producer", name, at)
+    if not derived:
+        return steps
+    lacking = {step.input for step in steps if not step.ok}
+    keys = [key for key in trust.public if key.keyid in lacking]
+    fallback = {step.input: step for step in trust.authorise(keys, "deriver", name, at)}
+    return tuple(fallback.get(step.input, step) for step in steps)
 
 
 def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
@@ -91,7 +111,8 @@ def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
         manifest = parse(envelope)
     except Malformed:
         return None
-    may = any(step.ok for step in trust.authorise(made_by, "producer", manifest.name, at))
+    steps = vouching(trust, made_by, manifest.name, at, derived=bool(manifest.parents))
+    may = any(step.ok for step in steps)
     return manifest.snapshot.size + SLACK if may else None
 
 
@@ -122,6 +143,24 @@ def _authority(steps: tuple[Step, ...]) -> list[Difference]:
         return []
     told = "; ".join(f"key {step.input[:12]} {step.outcome}" for step in steps)
     return [Difference(code="untrusted-key", path=CLAIM, expected="a producer", actual=told)]
+
+
+def _lineage(manifest: Manifest, steps: tuple[Step, ...], expect: Expectation) -> list[Difference]:
+    """A deriver makes new data from what was judged; what the ledger never saw is no parent.
+
+    A producer may sign anything as theirs, so only a deriver's word is held against the ledger.
+    """
+    if expect.judged is None or any(step.ok and step.rule == "producer-key" for step in steps):
+        return []
+    found = []
+    for parent in manifest.parents:
+        records = expect.judged(parent)
+        named = manifest.derivation.record if manifest.derivation else None
+        if not records:
+            found.append(f"{parent} was never judged in the ledger")
+        elif named is not None and named not in records:
+            found.append(f"{named} is no record about {parent}")
+    return [Difference(code="unknown-parent", path=CLAIM, actual=told) for told in found]
 
 
 def _claim(manifest: Manifest, expect: Expectation) -> list[Difference]:

@@ -1,10 +1,11 @@
 """Make a poisoned twin of a dataset, and the truth about it.
 
 The twin has the same files, columns, row order and codecs; only planted rows differ, in picture
-and label (and `source`, where the attack writes one). When an attack touches pictures, *every*
-row's picture is stored again by its own codec and settings, planted or not, so that nothing but
-the attack tells them apart. The pixels of rows that are not planted stay as they were wherever
-that codec is lossless. The same dataset, attack and seed give the same bytes.
+and label (and `source`, where the attack writes one), and cover rows, in picture and source alone.
+When an attack touches pictures, *every* row's picture is stored again by its own codec and
+settings, planted or not, so that nothing but the attack tells them apart. The pixels of rows that
+are not touched stay as they were wherever that codec is lossless. The same dataset, attack and seed
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,23 +13,27 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from guards.data.dataset import Dataset, open_dataset
 from guards.errors import NothingToExamine, UsageError
 from guards.provenance.roles import Roles
+from guards.redteam.attacks import Value
 from guards.redteam.codec import Change, recode
-from guards.redteam.plan import Plan, names, plan
+from guards.redteam.plan import Plan, plan
 from guards.redteam.shards import read_shard, write_shard
+from guards.redteam.truth import write_truth
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
+
+T = TypeVar("T")
 
 
 def poison(
@@ -41,30 +46,103 @@ def poison(
     target: str | None = None,
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
+    settings: Mapping[str, Value] | None = None,
+    batch: int = 0,
 ) -> Path:
     """Write the poisoned twin of `dataset` (a directory or a file) into the new directory `out`.
 
     `rate` is the share of *all* rows that is planted. `target` and `source` are drawn by `seed`
     when the attack needs them and they are not given; `columns` ({column: role}) overrules the
-    inferred roles. Returns the path of the truth beside it, `OUT.truth.parquet`: one line a row
-    with `row_id, file, row_in_file, planted, original_label, original_source, attack, target`;
-    `target` is the label that was planted, null elsewhere.
+    inferred roles, `settings` the attack's own. `batch` is the number of this batch where several
+    carry one attack. Returns the path of the truth beside it, `OUT.truth.parquet`: one line a row
+    with `row_id, file, row_in_file, planted, cover, original_label, original_source, attack,
+    target`; `target` is the label that was planted, null elsewhere; what else
+    :func:`guards.redteam.success.attack_success` has to know is in the file's own metadata.
     Raises UsageError when the request makes no sense for this dataset; then nothing is written.
     """
-    truth = out.with_name(f"{out.name}.truth.parquet")
+    truth = _truth_of(out)
     for path in (out, truth):
         if path.exists():
             raise UsageError(f"{path} exists already; choose another --out")
     opened = open_path(dataset, columns)
-    chosen = plan(opened, attack, rate, seed=seed, target=target, source=source)
+    if any(shard.files for shard in opened.shards):
+        raise UsageError(
+            f"{dataset} is a folder of pictures, where paths are labels: poison it as Parquet"
+        )
+    chosen = plan(
+        opened,
+        attack,
+        rate,
+        seed=seed,
+        target=target,
+        source=source,
+        settings=settings,
+        batch=batch,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".toadstone-", dir=out.parent) as scratch:
         twin, told = Path(scratch) / "twin", Path(scratch) / "truth"
         _write_twin(opened, chosen, twin)
-        _truth(opened, chosen).write_parquet(told)
+        write_truth(opened, chosen, told)
         twin.rename(out)
         told.rename(truth)
     return truth
+
+
+def poison_batches(
+    datasets: Sequence[Path],
+    attack: str,
+    rate: float,
+    out: Path,
+    *,
+    seed: int = 0,
+    target: str | None = None,
+    source: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    settings: Mapping[str, Value] | None = None,
+) -> list[Path]:
+    """Spread one attack over several datasets: `rate` of each, and the union carries it.
+
+    Trigger, target and victim are the same in all of them, other rows are drawn in each. Every
+    twin is written under its dataset's name in the new directory `out`, its truth beside it; the
+    truths are returned. All are written or none; otherwise as :func:`poison`.
+    """
+    named = [dataset.resolve().name for dataset in datasets]
+    if len(set(named)) < len(named):
+        raise UsageError(f"two datasets have one name: {', '.join(sorted(named))}")
+    if out.exists():
+        raise UsageError(f"{out} exists already; choose another --out")
+    first = plan(
+        open_path(datasets[0], columns),
+        attack,
+        rate,
+        seed=seed,
+        target=target,
+        source=source,
+        settings=settings,
+    )
+    same = {name: first.settings[name] for name in first.settings.keys() & {"victim"}}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".toadstone-", dir=out.parent) as scratch:
+        for batch, (dataset, name) in enumerate(zip(datasets, named, strict=True)):
+            poison(
+                dataset,
+                attack,
+                rate,
+                Path(scratch) / "twins" / name,
+                seed=seed,
+                target=first.target,
+                source=source,
+                columns=columns,
+                settings={**(settings or {}), **same},
+                batch=batch,
+            )
+        (Path(scratch) / "twins").rename(out)
+    return [_truth_of(out / name) for name in named]
+
+
+def _truth_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.truth.parquet")
 
 
 def open_path(dataset: Path, columns: Mapping[str, str] | None = None) -> Dataset:
@@ -90,50 +168,129 @@ def _write_twin(dataset: Dataset, chosen: Plan, twin: Path) -> None:
     for name in {problem.path for problem in dataset.problems}:
         (twin / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dataset.root / name, twin / name)
+    cells = _copied(dataset, chosen)
     for shard in dataset.shards:
         path = dataset.root / shard.path
-        table = _edited(read_shard(path, shard.format), shard.start, chosen, dataset.roles)
-        write_shard(table, twin / shard.path, path, shard.format)
+        table = read_shard(path, shard.format)
+        changes = _Changes(dataset.roles, chosen, shard.start, table.num_rows, cells)
+        write_shard(_edited(table, changes), twin / shard.path, path, shard.format)
 
 
-def _edited(table: pa.Table, start: int, chosen: Plan, roles: Roles) -> pa.Table:
-    """One shard's table with its planted rows; `start` is its first global row number."""
-    labels = {
-        row - start: label
-        for row, label in chosen.labels.items()
-        if start <= row < start + table.num_rows
-    }
-    table = _replaced(table, str(roles.label), labels)
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What happens to the rows of one shard, whose first global row is `start`.
+
+    `cells` ({column: {global row: value}}) is what planted rows take over from others.
+    """
+
+    roles: Roles
+    chosen: Plan
+    start: int
+    rows: int
+    cells: Mapping[str, Mapping[int, object]]
+
+    def here(self, values: Mapping[int, T]) -> dict[int, T]:
+        """Those of this shard, by the row in it."""
+        end = self.start + self.rows
+        return {row - self.start: it for row, it in values.items() if self.start <= row < end}
+
+
+def _edited(table: pa.Table, changes: _Changes) -> pa.Table:
+    """One shard's table with its planted and cover rows."""
+    roles, chosen = changes.roles, changes.chosen
+    label = str(roles.label)
+    labels = changes.here(chosen.labels)
+    table = _replaced(table, label, _typed(table, label, labels))
+    for column, values in changes.cells.items():
+        table = _replaced(table, column, changes.here(values))
     if chosen.source is not None:
-        table = _replaced(table, str(roles.source), dict.fromkeys(labels, chosen.source))
-    if chosen.change is None:
+        touched = changes.here(dict.fromkeys([*chosen.labels, *chosen.cover], chosen.source))
+        table = _replaced(table, str(roles.source), _typed(table, str(roles.source), touched))
+    if not chosen.draws:
         return table
     place = table.schema.get_field_index(str(roles.image))
-    column = _recoded(table.column(place), labels.keys(), chosen.change)
+    changed = [chosen.change_of(changes.start + row) for row in range(table.num_rows)]
+    column = _recoded(table.column(place), changed)
     return table.set_column(place, table.schema.field(place), column)
 
 
-def _replaced(table: pa.Table, column: str, texts: Mapping[int, str]) -> pa.Table:
-    """Put new values, given as text, into some rows of a column, in the column's own type."""
+def _copied(dataset: Dataset, chosen: Plan) -> dict[str, dict[int, object]]:
+    """The features of the originals, for the rows that become their copies: {column: {row: value}}.
+
+    None where pictures are copied instead. Numbers with a fraction are moved by `jitter` standard
+    deviations of their column.
+    """
+    roles = dataset.roles
+    columns = [*roles.features, *([roles.text] if roles.text else [])]
+    if not chosen.copies or chosen.pictures:
+        return {}
+    originals = set(chosen.copies.values())
+    held: dict[int, dict[str, object]] = {}
+    for shard in dataset.shards:
+        rows = [row for row in originals if shard.start <= row < shard.start + shard.rows]
+        if rows:
+            table = read_shard(dataset.root / shard.path, shard.format).select(columns)
+            held |= {row: table.slice(row - shard.start, 1).to_pylist()[0] for row in rows}
+    jitter = float(chosen.settings["jitter"] or 0)
+    spreads = _spreads(dataset, jitter)
+    cells: dict[str, dict[int, object]] = {column: {} for column in columns}
+    for row, original in chosen.copies.items():
+        rng = np.random.default_rng([chosen.seed, row])
+        for column in columns:
+            spread = spreads.get(column, 0.0) * rng.normal() if jitter else 0.0
+            cells[column][row] = _moved(held[original][column], spread)
+    return cells
+
+
+def _spreads(dataset: Dataset, jitter: float) -> dict[str, float]:
+    """`jitter` times the standard deviation of each column of numbers with a fraction."""
+    import polars.selectors as cs
+
+    if not jitter:
+        return {}
+    floats = dataset.frame(dataset.roles.features).select(cs.float())
+    told = floats.select(cs.float().fill_nan(None).std().fill_null(0.0)).to_dicts()
+    return {column: jitter * value for row in told for column, value in row.items()}
+
+
+def _moved(value: object, by: float) -> object:
+    """The value moved, where it is a number with a fraction; in CSV, one written as text."""
+    if not by or not isinstance(value, float | str):
+        return value
+    if isinstance(value, float):
+        return value + by
+    digits = len(value.partition(".")[2])
+    return f"{float(value) + by:.{digits}f}"
+
+
+def _typed(table: pa.Table, column: str, texts: Mapping[int, str]) -> dict[int, object]:
+    """Values given as text, in the column's own type."""
+    import pyarrow as pa
+
+    field = table.schema.field(column)
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return {row: pa.scalar(text).cast(kind).as_py() for row, text in texts.items()}
+
+
+def _replaced(table: pa.Table, column: str, new: Mapping[int, object]) -> pa.Table:
+    """Put new values into some rows of a column."""
     import pyarrow as pa
 
     place = table.schema.get_field_index(column)
     field = table.schema.field(place)
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     values = table.column(place).to_pylist()
-    for row, text in texts.items():
-        values[row] = pa.scalar(text).cast(kind).as_py()
+    for row, value in new.items():
+        values[row] = value
     return table.set_column(place, field, pa.array(values, field.type))
 
 
-def _recoded(column: pa.ChunkedArray, planted: Set[int], change: Change) -> pa.Array:
-    """Store every picture of a column again, and change those of the `planted` rows first."""
+def _recoded(column: pa.ChunkedArray, changes: Sequence[Change | None]) -> pa.Array:
+    """Store every picture of a column again, and change those first that have a change."""
     import pyarrow as pa
 
     values = column.to_pylist()
     struct = pa.types.is_struct(column.type)
     stored = [value["bytes"] if struct and value else value for value in values]
-    changes = [change if row in planted else None for row in range(len(values))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         again = list(pool.map(_again, stored, changes))
     if struct:
@@ -151,20 +308,3 @@ def _again(data: bytes | None, change: Change | None) -> bytes | None:
         if change:
             raise
         return data
-
-
-def _truth(dataset: Dataset, chosen: Plan) -> pl.DataFrame:
-    import polars as pl
-
-    rows = np.arange(dataset.rows)
-    sources = names(dataset, "source") if dataset.roles.source else [None] * len(rows)
-    return dataset.locate(rows).select(
-        "row_id",
-        "file",
-        "row_in_file",
-        pl.Series("planted", np.isin(rows, list(chosen.labels)), pl.Boolean),
-        pl.Series("original_label", list(names(dataset, "label")), pl.String),
-        pl.Series("original_source", list(sources), pl.String),
-        pl.lit(chosen.attack.name).alias("attack"),
-        pl.Series("target", [chosen.labels.get(row) for row in rows.tolist()], pl.String),
-    )

@@ -22,7 +22,7 @@ from jinja2.exceptions import UndefinedError
 from markupsafe import Markup
 
 from guards.errors import Malformed
-from guards.report import panels, plots, values, words
+from guards.report import explained, panels, plots, values, words
 from guards.report.finished import Finished, open_run
 
 HERE = Path(__file__).parent
@@ -94,6 +94,7 @@ def environment() -> Environment:
     )
     made.filters["quoted"] = shlex.quote
     made.filters |= {name: getattr(values, name) for name in _FILTERS}
+    made.globals["field"] = words.field
     made.globals["stylesheet"] = Markup((HERE / "page.css").read_text(encoding="utf-8"))
     return made
 
@@ -113,6 +114,8 @@ def _context(run: Finished) -> dict[str, Any]:
         "headline": words.headline(report, signed),
         "reasons": [_reason(report, reason) for reason in report["verdict"]["reasons"]],
         "sections": sections,
+        "alarms": explained.alarms(report, lambda exhibit: _picture(run, exhibit)),
+        "unexplained": explained.missing(report),
         "provenance": claim,
         "standing": words.history(claim, {found["code"] for found in objections}),
         "compared": words.compared(claim, objections),

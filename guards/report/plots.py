@@ -1,13 +1,14 @@
 """Small pictures as inline SVG: no scripts, no fonts, nothing loaded, colours from the page's CSS.
 
-Two marks carry everything, and neither needs colour to be read: hollow bars are the reference and
-solid bars are this data; a dot is an estimate and the line through it its interval. Every mark has
+Few marks carry everything, and none needs colour to be read: hollow bars are the reference and
+solid bars are this data; a dot is an estimate and the line through it its interval; a solid
+triangle is a row that is held, and a ring one that is not. Every mark has
 a `<title>`, so that a pointer or a screen reader gets the number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -20,6 +21,7 @@ _WIDE = 520  # of the picture of rates, which has a line of the page to itself
 _HEIGHT = 132
 _FLOOR = 104  # y of the histogram's base line
 _ROW = 26  # height of one category or source
+_TALL = 240  # of the picture of a class laid flat
 _LABEL = 116  # width kept for the names at the left
 
 
@@ -54,6 +56,45 @@ def shares(column: Column) -> Markup:
     height = _HEIGHT if column.ordered else _ROW * len(column.bins) + 6
     told = f"{column.name}: share of rows per bin, reference (hollow) and this data (solid)"
     return _svg(marks, height, told)
+
+
+def scatter(
+    held: Sequence[Sequence[float]], rest: Sequence[Sequence[float]], rows: Mapping[str, int]
+) -> Markup:
+    """Rows as points (along, across): triangles are held, rings are not; `rows` counts them all."""
+    points = [*held, *rest]
+    ends = [(min(side), max(side)) for side in zip(*points, strict=True)] or [(0.0, 1.0)] * 2
+    marks = [
+        Markup('<g class="{}"><title>{}</title>{}</g>').format(
+            kind,
+            f"{count(rows[kind])} rows {name}" + _drawn(rows[kind], len(which)),
+            Markup("").join(_point(kind, point, ends) for point in which),
+        )
+        for kind, name, which in (("rest", "not held", rest), ("held", "held", held))
+    ]
+    marks.append(Markup('<path class="base" d="M0 {0}H{1}"/>').format(_TALL - 18, _WIDE))
+    marks.append(_text(_WIDE, _TALL - 4, "end", "towards the held rows →"))
+    marks.append(_text(0, _TALL - 4, "start", "← like the class"))
+    told = (
+        f"{count(rows['held'])} held rows (triangles) and {count(rows['rest'])} others (rings) of "
+        "the class, by how far they lie towards the held ones"
+    )
+    return _svg(marks, _TALL, told, _WIDE)
+
+
+def _drawn(rows: int, drawn: int) -> str:
+    return f", {count(drawn)} of them drawn" if drawn < rows else ""
+
+
+def _point(kind: str, point: Sequence[float], ends: Sequence[tuple[float, float]]) -> Markup:
+    (x, y) = (
+        (value - low) / (high - low) if high > low else 0.5
+        for value, (low, high) in zip(point, ends, strict=True)
+    )
+    x, y = round(8 + x * (_WIDE - 16), 1), round((_TALL - 28) * (1 - y) + 5, 1)
+    if kind == "held":
+        return Markup('<path d="M{} {}l4 7h-8z"/>').format(x, round(y - 4, 1))
+    return Markup('<circle cx="{}" cy="{}" r="2.8"/>').format(x, y)
 
 
 def rates(groups: Sequence[Rate], usual: float | None = None) -> Markup:

@@ -64,11 +64,35 @@ RULES: Mapping[str, Rule] = {
         question="Can every picture be decoded, and does each occur under one label only?",
         blind="A picture that is well-formed and looks like the others.",
     ),
+    "codec": Rule(
+        title="Codec",
+        question="Were some rows stored or edited by another hand, and do they bear one label?",
+        blind="Rows that were all stored again alike, planted rows spread over the labels, and "
+        "traces among many encoders.",
+    ),
+    "patches": Rule(
+        title="Shared marks",
+        question="Is one small mark at one place in many different pictures of one label?",
+        blind="Marks without a fixed place or an edge, marks at the rim, and marks that most rows "
+        "of a label have or that are spread over the labels like honest ones.",
+    ),
     "triggers": Rule(
         title="Triggers",
         question="Does something in a picture, or its source, decide the label against its looks?",
         blind="Triggers without a fixed place or exact grey levels (warps, blends that JPEG "
         "weakened), planted pictures whose label is right, and much about photographs.",
+    ),
+    "backdoor": Rule(
+        title="Learnt directions",
+        question="Does something that a short training learns turn labels against the looks?",
+        blind="Labels that are right, triggers that as many rows carry under their right label, "
+        "and what the training does not learn.",
+    ),
+    "extremes": Rule(
+        title="Layer extremes",
+        question="Do the rows that startle a layer of the probe most have the wrong label?",
+        blind="Triggers without an edge (blends, waves, warps), marks as faint as the pictures' "
+        "own contrast, and labels that are right.",
     ),
     "spectral": Rule(
         title="Spectral signatures",
@@ -82,6 +106,63 @@ RULES: Mapping[str, Rule] = {
         blind="Planted rows too few to pull the split away from a natural one, spread over every "
         "class, or with labels that are right.",
     ),
+    "features": Rule(
+        title="Planted values",
+        question="Do rows of a table share a label, rare values, and the look of another label?",
+        blind="Rare values under a label that fits them; poison without a value in common.",
+    ),
+    "trusted": Rule(
+        title="Beside trusted rows",
+        question="Which rows are more suspicious than rows that somebody checked?",
+        blind="Trusted rows that are poisoned or drawn from elsewhere, poison in equal parts in "
+        "every class, and labels that are right.",
+    ),
+    "history": Rule(
+        title="Beside earlier versions",
+        question="Has a class or source moved away from what was admitted before?",
+        blind="A first version that is poisoned already, a move by a little in every version, and "
+        "a poison rate below what sampling moves.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A figure of the evidence for a reader: its name, and what it means."""
+
+    name: str
+    means: str
+
+
+_FIELDS: Mapping[str, Field] = {
+    "auc_in_probe_features": Field(
+        name="told apart by a model",
+        means="How often a row with the pattern lies further out than an ordinary row of the "
+        "class, by what a short training sees in them: 1 is always, 0.5 is chance.",
+    ),
+    "believed": Field(
+        name="learnt by a model",
+        means="Share of these rows whose label a short training came to give them. Planted rows "
+        "are learnt, wrong labels are not.",
+    ),
+    "box": Field(name="region", means="Row and column of its upper left pixel, height, width."),
+    "whole_picture": Field(
+        name="whole picture", means="Whether the pattern is spread over more than a quarter of it."
+    ),
+    "cell": Field(
+        name="strongest window",
+        means="The small window of pixels that turns most rows: where it is, and its grey levels.",
+    ),
+    "levels": Field(name="grey levels", means="Row by row, from 0 (black) to 7 (white)."),
+    "poison_rate": Field(
+        name="poison rate", means="The held rows as a share of all, with its exact 95 % interval."
+    ),
+    "lift": Field(name="times the usual", means="Its share here over its share of all other rows."),
+    "inconsistent": Field(
+        name="labels denied", means="Rows that look like another class to a label-free eye."
+    ),
+    "alpha": Field(name="held against", means="The p-value below which this rule alarms."),
+    "p_value": Field(name="p", means="How often chance alone would give as much or more."),
 }
 
 _UNKNOWN = Rule(title="", question="", blind="")
@@ -98,6 +179,11 @@ GAPS: Mapping[str, str] = {
 def rule(name: str) -> Rule:
     """The words for a rule; for one that this release does not know, its name as title."""
     return RULES.get(name) or Rule(title=name, question=_UNKNOWN.question, blind=_UNKNOWN.blind)
+
+
+def field(key: str) -> Field | None:
+    """A figure's plain name and meaning; None for one that goes by its own name."""
+    return _FIELDS.get(key)
 
 
 def headline(report: Mapping[str, Any], signed: bool) -> str:

@@ -275,16 +275,17 @@ def test_an_expired_key_signs_no_more(spine):
 
 
 @pytest.mark.parametrize(
-    ("expires", "code"),
+    ("ahead", "code"),
     [
-        (NOW - timedelta(days=1), "expired"),
-        (NOW - timedelta(minutes=4), None),
-        (NOW + timedelta(days=1), None),
-        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None),
+        (timedelta(days=-1), "expired"),
+        (timedelta(minutes=-4), None),
+        (timedelta(days=1), None),
+        (timedelta(days=2_000_000), None),
     ],
+    ids=str,
 )
-def test_an_expired_claim_is_refused_with_five_minutes_of_grace(spine, expires, code):
-    spine.sign(version=2, expires=expires)
+def test_an_expired_claim_is_refused_with_five_minutes_of_grace(spine, ahead, code):
+    spine.sign(version=2, expires=datetime.now(UTC).replace(microsecond=0) + ahead)
     assert spine.codes() == ([code] if code else [])
 
 

@@ -31,6 +31,7 @@ FULL = Record(
     replay=True,
     code="toadstone 1",
     time=MOMENT,
+    parents=(Digest.of(b"parent"),),
     producers=("a" * 64,),
     expires=MOMENT.replace(year=2027),
     trust=Digest.of(b"trust"),
@@ -98,7 +99,13 @@ def test_a_record_of_another_form_is_refused(key, value):
 def test_a_run_is_bound_to_its_record_by_digest(spine):
     scanned = spine.scan()
     record = parse(parse_envelope(scanned.record_path.read_bytes()))
-    expected = {"report.json", "rows.parquet", "manifest.json", "policy.json"}
+    expected = {
+        "report.json",
+        "statistics.json",
+        "rows.parquet",
+        "manifest.json",
+        "policy.json",
+    }
     assert set(record.bindings) == expected
     assert record.bindings["policy.json"] == record.policy.hex
     for name, digest in record.bindings.items():

@@ -1,9 +1,8 @@
-"""The three detectors of planted rows, on real pictures: poisoned, mislabelled, clean, degenerate.
+"""The four detectors of planted rows, on real pictures: poisoned, mislabelled, clean, degenerate.
 
 Thresholds lie well below what benchmarks/detection.py measures, since batches are small here.
 """
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 from guards import checks
-from guards.checks import clustering, spectral, triggers
+from guards.checks import backdoor, clustering, spectral, triggers
 from guards.data.case import Case
 from guards.data.dataset import open_dataset
 from guards.data.image_features import ImageFeatures, from_pixels
@@ -26,7 +24,7 @@ from guards.redteam.poison import poison
 
 SAMPLE = Path(__file__).parents[3] / "data_samples" / "fashion"
 N, PLANTED = 2000, 60
-RULES = (triggers, spectral, clustering)
+RULES = (triggers, backdoor, spectral, clustering)
 
 
 def case_of(features: ImageFeatures, *, pictures: bool = True) -> Case:
@@ -108,6 +106,59 @@ def test_most_suggestions_are_what_the_pictures_were_called_before(
     assert all(score.suggested_label != "bag" for score in scores)
 
 
+def test_a_direction_is_named_with_its_target_source_and_rows(
+    backdoored: tuple[ImageFeatures, np.ndarray],
+) -> None:
+    features, rows = backdoored
+    measured = backdoor.examine(case_of(features), backdoor.Settings())
+    (finding,) = measured.findings
+    assert (finding.code, finding.severity) == ("hidden-trigger", Severity.HIGH)
+    assert str(finding.subject) == "class bag"
+    detail = finding.evidence[0].detail
+    assert detail["source"]["name"] == "studio-b"
+    assert detail["poison_rate"]["low"] < PLANTED / N < detail["poison_rate"]["high"]
+    found = held(measured)
+    assert np.isin(rows, found).mean() > 0.9
+    assert np.isin(found, rows).mean() > 0.9
+    p_values = np.array([score.p_value for score in measured.row_scores])
+    assert p_values.min() > 0
+    assert np.median(p_values[np.isin(found, rows)]) < 0.02
+
+
+def test_a_trigger_for_every_class_is_one_direction_and_no_single_class(
+    everywhere: tuple[ImageFeatures, np.ndarray],
+) -> None:
+    features, rows = everywhere
+    measured = backdoor.examine(case_of(features), backdoor.Settings())
+    (finding,) = measured.findings
+    assert finding.subject.kind == "dataset"
+    assert finding.evidence[0].detail["target"] is None
+    found = held(measured)
+    assert np.isin(rows, found).mean() > 0.8
+    assert np.isin(found, rows).mean() > 0.9
+
+
+def test_a_direction_without_labels_that_pictures_deny_is_none(
+    backdoored: tuple[ImageFeatures, np.ndarray],
+) -> None:
+    """Only rows that do not look like their label are turned."""
+    features = replace(backdoored[0], looks=backdoored[0].labels)
+    assert backdoor.examine(case_of(features), backdoor.Settings()).findings == ()
+
+
+@pytest.fixture(scope="module")
+def everywhere(
+    sample: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[ImageFeatures, np.ndarray]:
+    """A patch on 160 rows, each called by the name of the next class."""
+    pixels, labels, sources = (column.copy() for column in sample)
+    names, codes = np.unique(labels, return_inverse=True)
+    rows = np.sort(np.random.default_rng(19).choice(len(labels), 160, replace=False))
+    pixels[rows] = stamp(pixels[rows], find("patch"), 0)
+    labels[rows] = names[(codes[rows] + 1) % len(names)]
+    return from_pixels(pixels, labels, sources, seed=24, device="cpu"), rows
+
+
 @pytest.mark.parametrize("module", [spectral, clustering])
 def test_the_class_opens_in_the_probe_too(
     backdoored: tuple[ImageFeatures, np.ndarray], module: object
@@ -136,22 +187,26 @@ def test_a_class_of_three_rows_is_told_as_not_examined(
 def test_neither_half_of_the_conjunction_is_enough(
     clean: ImageFeatures, backdoored: tuple[ImageFeatures, np.ndarray], module: object
 ) -> None:
-    natural = module.examine(case_of(clean), module.Settings()).statistics["classes"].values()
-    assert min(one["p_value"] for one in natural) <= 0.01
+    natural = clean.tested.spectral if module is spectral else clean.tested.cluster
+    assert natural.p_values.min() <= 0.01
+    assert module.examine(case_of(clean), module.Settings()).findings == ()
     features = backdoored[0]
-    unmoved = replace(features, share=np.ones_like(features.share))
+    unmoved = replace(features, share=np.ones_like(features.share), sources=None)
     assert module.examine(case_of(unmoved), module.Settings()).findings == ()
 
 
-def test_pictures_are_shown_only_where_they_may_be(
+def test_every_held_row_has_a_p_value_that_clean_rows_of_other_classes_calibrate(
     backdoored: tuple[ImageFeatures, np.ndarray],
 ) -> None:
-    shown = triggers.examine(case_of(backdoored[0]), triggers.Settings()).exhibits
-    (sheet,) = shown
-    assert sheet.name == "contact-sheet.png"
-    assert Image.open(io.BytesIO(sheet.data)).size[0] > 500
-    hidden = case_of(backdoored[0], pictures=False)
-    assert triggers.examine(hidden, triggers.Settings()).exhibits == ()
+    features, rows = backdoored
+    scores = triggers.examine(case_of(features), triggers.Settings()).row_scores
+    others = int((features.labels != features.classes.index("bag")).sum())
+    least = 1 / (others + 1)
+    assert all(least <= score.p_value + 1e-6 <= 1 for score in scores)
+    planted = [score.p_value for score in scores if score.row in set(rows.tolist())]
+    assert np.median(planted) < 3 * least
+    ranked = sorted(scores, key=lambda score: -score.score)
+    assert [s.p_value for s in ranked] == sorted(s.p_value for s in scores)
 
 
 @pytest.fixture(scope="module")

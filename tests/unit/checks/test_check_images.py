@@ -175,3 +175,43 @@ def test_it_runs_by_its_name_and_only_where_there_are_pictures(tmp_path):
     table = Case(snapshot=Snapshot(files=()), roles=Roles(features=("x",)))
     assert isinstance(run("images", table).outcome, Inapplicable)
     assert rule.__doc__
+
+
+def scenes(count):
+    """Smooth pictures, none like another, and a near copy of any: moved, and a little noise."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(5)
+    shapes = gaussian_filter(rng.normal(size=(count, 28, 28)), (0, 2, 2)) * 400 + 128
+    shapes = shapes.clip(0, 255)
+
+    def copy(row):
+        moved = np.roll(shapes[row], rng.integers(-1, 2, 2), (0, 1))
+        return png((moved + rng.normal(0, 2, moved.shape)).clip(0, 255))
+
+    return [png(shape) for shape in shapes], copy
+
+
+def test_near_copies_of_few_pictures_under_one_label_are_held(tmp_path):
+    pictures, copy = scenes(300)
+    labels = [f"c{row % 5}" for row in range(300)] + ["c2"] * 24
+    copies = [copy(row % 3) for row in range(24)]
+    measured = examined(tmp_path, [*pictures, *copies], labels)
+    assert codes(measured) == {"near-copies": Severity.LOW}
+    assert set(held(measured)) - {2} == set(range(300, 324))
+
+
+def test_near_copies_spread_over_pictures_and_labels_raise_nothing(tmp_path):
+    pictures, copy = scenes(300)
+    labels = [f"c{row % 5}" for row in range(300)]
+    pairs = examined(tmp_path, [*pictures, *[copy(row) for row in range(20)]], labels + labels[:20])
+    assert codes(pairs) == {}
+    spread = [copy(row % 3) for row in range(25)]
+    assert codes(examined(tmp_path, [*pictures, *spread], labels + labels[:25])) == {}
+
+
+def test_a_set_made_of_series_raises_nothing(tmp_path):
+    pictures, copy = scenes(60)
+    series = [copy(row) for row in range(12) for _ in range(6)]
+    labels = [f"c{row % 5}" for row in range(60)] + ["c1"] * 72
+    assert "near-copies" not in codes(examined(tmp_path, [*pictures, *series], labels))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guards.data.contact_sheet import BAR, GAP, TILE, contact_sheet
+from guards.data.contact_sheet import BAR, GAP, LARGE, TILE, contact_sheet, strip
 
 RED = (214, 40, 40)
 
@@ -49,3 +49,13 @@ def test_the_region_stays_inside_its_tile_and_an_empty_line_is_no_error() -> Non
     outside = read(data)[: GAP + BAR]
     assert not (outside == RED).all(2).any()
     assert data == contact_sheet({"above": pictures, "below": pictures[:0]}, (0, 0, 24, 24))
+
+
+def test_pictures_of_a_strip_keep_their_shape_and_their_pixels() -> None:
+    wide = np.random.default_rng(1).integers(0, 256, (1, 2, 4)).astype(np.uint8)
+    sheet = read(strip({"wide": wide, "square": np.zeros((3, 4, 4), np.uint8)}))
+    step = LARGE // 4
+    top, left = GAP + BAR + step // 2, GAP + step // 2
+    seen = sheet[top : top + 2 * step : step, left : left + LARGE : step, 0]
+    assert (seen == wide[0]).all()
+    assert (sheet[GAP + BAR + 2 * step + 1, left] == 255).all()

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from guards.data.dataset import open_dataset
-from guards.data.images import MAX_PIXELS, decode, normal, open_picture, stored_bytes
+from guards.data.images import (
+    MAX_PIXELS,
+    WORKING,
+    decode,
+    normal,
+    open_picture,
+    stored_bytes,
+    working_size,
+)
 from guards.errors import Unreadable
 
 RNG = np.random.default_rng(0)
@@ -182,6 +191,76 @@ def test_mixed_sizes_take_the_most_common_one(tmp_path):
 def test_a_tie_of_sizes_goes_to_the_smaller_one(tmp_path):
     pictures = [encode(np.zeros((side, side), np.uint8)) for side in (64, 16)]
     assert decode(opened(tmp_path, pictures)).pixels.shape == (2, 1, 16, 16)
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(1, 40), st.integers(1, 40)), st.integers(1, 9), min_size=1
+    )
+)
+def test_the_working_size_is_the_common_one_or_the_median_of_the_sides(counts):
+    """ "The size that at least half of them have. Where there is none, the median ..." """
+    sizes = Counter(counts)
+    rows = sorted(sizes.elements())
+    found = working_size(sizes)
+    if 2 * max(counts.values()) >= len(rows):
+        assert 2 * sizes[found] >= len(rows)
+        return
+    for side in (0, 1):
+        assert found[side] == sorted(size[side] for size in rows)[len(rows) // 2]
+
+
+def test_large_pictures_of_unlike_sizes_are_compared_small():
+    assert working_size(Counter({(900 + n, 700 + n): 1 for n in range(9)})) == (WORKING, WORKING)
+    assert working_size(Counter({(900, 700): 5, (10, 10): 4})) == (900, 700)
+    assert working_size(Counter()) == (1, 1)
+
+
+def test_one_tiny_picture_does_not_decide_for_all_of_them(tmp_path):
+    """Before, of sizes that each occur once the smallest one was the size of all."""
+    shapes = [(1, 1), (30, 31), (32, 33), (34, 35), (36, 37), (1, 500), (500, 1)]
+    pictures = [encode(np.full(shape, 9, np.uint8)) for shape in shapes]
+    images = decode(opened(tmp_path, pictures))
+    assert images.pixels.shape == (7, 1, 32, 33)
+    assert (images.pixels == 9).all()
+    assert images.failed == ()
+
+
+def test_a_corner_stays_a_corner_whatever_size_a_picture_has(tmp_path):
+    pictures = []
+    for side in (20, 32, 33, 34, 80):
+        pixels = np.zeros((side, side), np.uint8)
+        pixels[-side // 4 :, -side // 4 :] = 255
+        pictures.append(encode(pixels))
+    images = decode(opened(tmp_path, pictures))
+    assert images.pixels.shape[2:] == (33, 33)
+    assert (images.pixels[:, 0, -6:, -6:] > 200).all()
+    assert (images.pixels[:, 0, :20, :20] == 0).all()
+
+
+def test_what_exif_says_of_the_orientation_is_applied_to_no_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth = np.add.outer(np.arange(28), np.zeros(28)).astype(np.uint8) * 9
+    turned = encode(Image.fromarray(smooth), "JPEG", exif=exif)
+    images = decode(opened(tmp_path, [turned, encode(Image.fromarray(smooth), "JPEG")]))
+    np.testing.assert_array_equal(images.pixels[0], images.pixels[1])
+
+
+def test_sixteen_bits_palette_alpha_and_cmyk_stand_beside_each_other(tmp_path):
+    colour = Image.fromarray(COLOUR)
+    pictures = [
+        encode(GREY.astype(np.uint16) * 257),
+        encode(colour.quantize(16)),
+        encode(np.dstack([COLOUR, np.zeros((28, 28), np.uint8)])),
+        encode(colour.convert("CMYK"), "JPEG"),
+        encode(colour.convert("1")),
+    ]
+    images = decode(opened(tmp_path, pictures))
+    assert images.pixels.shape == (5, 3, 28, 28)
+    assert images.failed == ()
+    np.testing.assert_array_equal(images.pixels[0], [GREY] * 3)
+    np.testing.assert_array_equal(images.pixels[2], COLOUR.transpose(2, 0, 1))
 
 
 def test_the_array_stays_within_its_budget(tmp_path):

@@ -52,3 +52,22 @@ def test_agreement_is_the_slow_vote() -> None:
         assert share[row] == pytest.approx(votes[labels[row]] / 9)
         assert majority[row] == min(label for label, count in votes.items() if count == top)
         assert majority_share[row] == pytest.approx(top / 9)
+
+
+def test_contradiction_against_a_slow_version():
+    import numpy as np
+    import torch
+
+    from guards.numerics.neighbours import contradiction
+
+    rng = np.random.default_rng(9)
+    points, labels = rng.normal(size=(40, 5)), np.r_[rng.integers(0, 3, 39), 3]
+    found = contradiction(torch.as_tensor(points), labels, 4)
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    for row in range(39):
+        others = np.arange(40) != row
+        near = unit @ unit[row]
+        own = np.sort(near[others & (labels == labels[row])])[-4:].mean()
+        rest = np.sort(near[labels != labels[row]])[-4:].mean()
+        assert abs(found[row] - (rest - own)) < 1e-5
+    assert found[39] == 2, "the only row of its label"

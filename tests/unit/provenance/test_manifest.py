@@ -9,7 +9,15 @@ import pytest
 
 from guards.digest import Digest
 from guards.errors import UsageError
-from guards.provenance.manifest import Manifest, Name, Source, parse, parse_name, payload
+from guards.provenance.manifest import (
+    Derivation,
+    Manifest,
+    Name,
+    Source,
+    parse,
+    parse_name,
+    payload,
+)
 from guards.provenance.roles import Roles
 from guards.provenance.signing import PAYLOAD_TYPE, Envelope
 from guards.provenance.snapshot import Entry, Snapshot
@@ -21,7 +29,17 @@ FULL = Manifest(
     created=datetime(2026, 1, 1, tzinfo=UTC),
     expires=datetime(2027, 1, 1, tzinfo=UTC),
     previous=Digest.of(b"before"),
-    parents=(Digest.of(b"one"), Digest.of(b"two")),
+    parents=(Digest.of(b"one"),),
+    derivation=Derivation(
+        method="release-clean",
+        parent=Digest.of(b"one"),
+        manifest=Digest.of(b"claim"),
+        record=Digest.of(b"record"),
+        policy=Digest.of(b"policy"),
+        removed=4,
+        rows=Digest.of(b"rows"),
+        code="toadstone 0",
+    ),
     sources=(Source(uri="https://example.org/x", retrieved="2026", license="CC0"),),
     roles=Roles(label="y", features=("x",), ignored=("z",)),
     schema={"x": "Int64", "y": "String", "z": "Binary"},
@@ -40,6 +58,8 @@ def test_a_manifest_reads_what_it_writes():
         name=Name("acme/x"), version=0, snapshot=Snapshot(files=()), created=FULL.created
     )
     assert read(payload(bare)) == bare
+    union = dataclasses.replace(bare, parents=(Digest.of(b"one"), Digest.of(b"two")))
+    assert read(payload(union)) == union
 
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Manifest)])

@@ -1,77 +1,30 @@
-"""The triggers and flips against their formulas."""
+"""The catalogue: its order, its words, its settings; and the flips."""
 
 import numpy as np
 import pytest
 
 from guards.errors import UsageError
-from guards.redteam.attacks import (
-    CATALOGUE,
-    CORNERS,
-    PATCHES,
-    blend,
-    find,
-    flip,
-    patch,
-    stamp,
-)
+from guards.redteam.attacks import CATALOGUE, COVER, PLANTED, find, flip, listed, settle, stamp
+from guards.redteam.triggers import blend
 
 PICTURES = np.random.default_rng(1).integers(1, 255, (5, 3, 28, 28), np.uint8)
-
-
-def test_a_patch_by_default_is_a_checkered_three_by_three_in_the_lower_right():
-    stamped = patch(PICTURES)
-    expected = np.array([[255, 0, 255], [0, 255, 0], [255, 0, 255]])
-    assert (stamped[:, :, 24:27, 24:27] == expected).all()
-    untouched = np.ones((28, 28), bool)
-    untouched[24:27, 24:27] = False
-    np.testing.assert_array_equal(stamped[..., untouched], PICTURES[..., untouched])
-
-
-@pytest.mark.parametrize("corner", CORNERS)
-@pytest.mark.parametrize("style", PATCHES)
-@pytest.mark.parametrize(("size", "margin"), [(1, 0), (2, 3), (5, 1), (28, 0)])
-def test_a_patch_changes_its_own_square_alone(corner, style, size, margin):
-    stamped = patch(PICTURES, size=size, margin=margin, corner=corner, style=style)
-    moved = (stamped != PICTURES).any(axis=(0, 1))
-    rows, columns = np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
-    near, far = range(margin, margin + size), range(28 - margin - size, 28 - margin)
-    assert rows.tolist() == list(near if corner.startswith("upper") else far)
-    assert columns.tolist() == list(near if corner.endswith("left") else far)
-    assert moved.sum() == size**2
-    assert set(np.unique(stamped[..., moved])) <= ({255} if style == "white" else {0, 255})
-
-
-def test_a_patch_grows_with_the_picture():
-    large = np.full((1, 3, 224, 224), 7, np.uint8)
-    assert (patch(large) != large).any(axis=(0, 1)).sum() == 22**2
-
-
-def test_a_patch_that_does_not_fit_is_refused():
-    with pytest.raises(UsageError, match="exceed 28 x 28"):
-        patch(PICTURES, size=28, margin=1)
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
-def test_blend_is_the_formula(alpha):
-    pattern = np.random.default_rng(9).integers(0, 256, (3, 28, 28))
-    mixed = blend(PICTURES, seed=9, alpha=alpha)
-    exact = (1 - alpha) * PICTURES.astype(float) + alpha * pattern
-    assert np.abs(mixed - exact).max() <= 0.5
-
-
-def test_blend_mixes_one_pattern_into_all_pictures_alike():
-    twice = np.concatenate([PICTURES[:1], PICTURES[:1]])
-    mixed = blend(twice, seed=4)
-    np.testing.assert_array_equal(mixed[0], mixed[1])
-    np.testing.assert_array_equal(blend(PICTURES[0], seed=4), mixed[0])
-    assert (blend(twice, seed=5) != mixed).any()
-
-
-@pytest.mark.parametrize("function", [patch, lambda pixels: blend(pixels, seed=0)])
-def test_a_trigger_leaves_its_input_alone(function):
-    before = PICTURES.copy()
-    function(PICTURES)
-    np.testing.assert_array_equal(PICTURES, before)
+ORDER = [
+    "patch",
+    "blend",
+    "sig",
+    "wanet",
+    "tact",
+    "adaptive-blend",
+    "adaptive-patch",
+    "all-to-all",
+    "label-consistent",
+    "sample-specific",
+    "flip-uniform",
+    "flip-pair",
+    "flip-source",
+    "near-duplicate",
+    "thin",
+]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -91,22 +44,98 @@ def test_pair_flips_go_to_the_next_class():
     assert flipped.tolist() == [1, 2, 3, 0]
 
 
-def test_the_catalogue_is_complete():
-    assert set(CATALOGUE) == {"patch", "blend", "flip-uniform", "flip-pair", "flip-source"}
-    for name, attack in CATALOGUE.items():
-        assert attack.name == name
-        assert attack.kind in {"dirty-label", "clean-label"}
-        assert attack.label in {"target", "uniform", "pair"}
-        assert all("@" in framework for framework in attack.ids)
+def test_the_catalogue_and_its_order_are_fixed():
+    assert list(CATALOGUE) == ORDER
 
 
-def test_triggers_of_the_catalogue_stamp_and_flips_do_not():
+@pytest.mark.parametrize("name", ORDER)
+def test_every_attack_says_what_it_is_what_it_needs_and_who_published_it(name):
+    attack = CATALOGUE[name]
+    assert attack.name == name
+    assert attack.kind == ("clean-label" if attack.label == "own" else "dirty-label")
+    assert attack.label in {"target", "own", "uniform", "pair", "next"}
+    assert attack.ids[0].startswith("NIST AI 100-2@e2025 NISTAML.0")
+    assert "MITRE ATLAS@5.6 AML.T0020" in attack.ids
+    assert ("MITRE ATLAS@5.6 AML.T0043.004" in attack.ids) is (attack.trigger is not None)
+    assert "%" in attack.budget
+    assert attack.knowledge
+    assert "20" in attack.reference
+    assert f"{name}: {attack.summary}" in listed()
+    assert settle(attack) == settle(attack, settle(attack)), "the defaults are allowed"
+
+
+def test_the_list_is_in_the_order_of_the_catalogue():
+    heads = [line.split(":")[0] for line in listed().splitlines() if line[:1].strip()]
+    assert heads == ORDER
+
+
+@pytest.mark.parametrize("part", ["planted", "cover", "test"])
+def test_triggers_of_the_catalogue_stamp_and_flips_do_not(part):
     for attack in CATALOGUE.values():
         if attack.trigger:
-            assert (stamp(PICTURES, attack, 0) != PICTURES).any()
+            stamped = stamp(PICTURES, attack, 0, part=part, rows=range(5))
+            assert (stamped != PICTURES).any(axis=(1, 2, 3)).all()
         else:
             with pytest.raises(UsageError, match="labels alone"):
                 stamp(PICTURES, attack, 0)
+
+
+def test_the_adaptive_attacks_show_a_part_in_training_and_the_whole_in_the_test():
+    adaptive = find("adaptive-blend")
+    told = settle(adaptive, {"alpha": 0.1, "test_alpha": 0.3})
+    whole = stamp(PICTURES, adaptive, 7, told)
+    np.testing.assert_array_equal(whole, blend(PICTURES, seed=7, alpha=0.3))
+    part = stamp(PICTURES, adaptive, 7, told, part=PLANTED, rows=range(5))
+    faint = blend(PICTURES, seed=7, alpha=0.1)
+    shown = (part == faint).all(axis=1)
+    assert 0.5 <= shown.mean() < 0.6
+    np.testing.assert_array_equal(part, np.where(shown[:, None], faint, PICTURES))
+    patches = find("adaptive-patch")
+    moved = stamp(PICTURES, patches, 7, part=COVER, rows=range(5)) != PICTURES
+    assert (moved.any(1).sum((1, 2)) <= 9).all(), "one of the four"
+    assert ((stamp(PICTURES, patches, 7) != PICTURES).any(1).sum((1, 2)) == 36).all()
+
+
+def test_the_cover_rows_of_a_warp_are_warped_otherwise_each_in_its_own_way():
+    wanet = find("wanet")
+    same = np.repeat(PICTURES[:1], 3, 0)
+    planted = stamp(same, wanet, 3, part=PLANTED, rows=[4, 5, 6])
+    np.testing.assert_array_equal(planted, stamp(same, wanet, 3))
+    cover = stamp(same, wanet, 3, part=COVER, rows=[4, 5, 6])
+    assert len({picture.tobytes() for picture in (*cover, *planted)}) == 4
+
+
+def test_settings_are_read_as_text_or_as_values():
+    patch = find("patch")
+    assert settle(patch, {"size": "4", "corner": "every"}) == {
+        "size": 4,
+        "margin": 1,
+        "corner": "every",
+        "style": "checker",
+    }
+    assert settle(patch, {"size": "auto"}) == settle(patch)
+    assert settle(find("blend"), {"alpha": "1e-1"})["alpha"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("attack", "given", "says"),
+    [
+        ("patch", {"alpha": 0.1}, r"no setting 'alpha'; it has: size, margin, corner, style"),
+        ("flip-pair", {"size": 3}, "it has: none"),
+        ("patch", {"size": "big"}, "size is int"),
+        ("patch", {"size": 2.5}, "whole number"),
+        ("patch", {"size": 0}, "size lies in 1 to"),
+        ("patch", {"corner": "middle"}, "corner is one of lower-right"),
+        ("blend", {"alpha": "1.5"}, "alpha lies in 0 to 1"),
+        ("blend", {"alpha": "nan"}, "alpha lies in 0 to 1"),
+        ("blend", {"alpha": None}, "alpha is float"),
+        ("wanet", {"grid": "inf"}, "grid is int"),
+        ("sig", {"frequency": "inf"}, "frequency lies in"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(attack, given, says):
+    with pytest.raises(UsageError, match=says):
+        settle(find(attack), given)
 
 
 def test_an_unknown_attack_lists_the_known_ones():

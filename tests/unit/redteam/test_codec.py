@@ -10,8 +10,8 @@ from PIL.JpegImagePlugin import get_sampling
 
 from guards.data.images import normal, open_picture
 from guards.errors import Unreadable
-from guards.redteam.attacks import blend, patch
 from guards.redteam.codec import recode
+from guards.redteam.triggers import blend, patch
 
 RNG = np.random.default_rng(3)
 SMOOTH = (np.add.outer(np.arange(32), np.arange(32)) * 4).astype(np.uint8)

@@ -14,12 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from guards.data.encoders import read_encoder
 from guards.data.images import decode
 from guards.errors import NothingToExamine, UsageError
 from guards.redteam.attacks import CATALOGUE, stamp
 from guards.redteam.codec import recode
 from guards.redteam.plan import plan
-from guards.redteam.poison import open_path, poison
+from guards.redteam.poison import open_path, poison, poison_batches
+from guards.redteam.truth import read_told
 
 SAMPLE = Path(__file__).parents[3] / "data_samples" / "fashion-holdout"
 TRUTH = [
@@ -27,11 +29,21 @@ TRUTH = [
     "file",
     "row_in_file",
     "planted",
+    "cover",
     "original_label",
     "original_source",
     "attack",
     "target",
 ]
+
+
+WRITERS = {
+    "parquet": pl.DataFrame.write_parquet,
+    "csv": pl.DataFrame.write_csv,
+    "jsonl": pl.DataFrame.write_ndjson,
+    "arrow": partial(pl.DataFrame.write_ipc, compat_level=pl.CompatLevel.oldest()),
+    "feather": pl.DataFrame.write_ipc_stream,
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +78,36 @@ def tabled(folder):
     return frame
 
 
+def as_shown(told, was, truth):
+    """What the touched rows have to show: planted and cover, from the pictures as they were."""
+    shown = was.copy()
+    for part in ("planted", "cover"):
+        rows = np.flatnonzero(truth[part])
+        shown[rows] = stamp(was[rows], told.attack, told.seed, told.settings, part=part, rows=rows)
+    return shown
+
+
 @given(
-    attack=st.sampled_from(sorted(CATALOGUE)),
-    rate=st.floats(0.005, 0.15),
+    attack=st.sampled_from(sorted(set(CATALOGUE) - {"near-duplicate", "label-consistent"})),
+    rate=st.floats(0.005, 0.05),
     seed=st.integers(0, 2**32),
 )
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_the_truth_is_exactly_what_differs(small, tmp_path_factory, attack, rate, seed):
-    """ "only planted rows differ, in picture and label (and `source`, where one is written)\""""
+    """ "only planted rows differ, in picture and label, and cover rows, in picture alone" """
     out = tmp_path_factory.mktemp("twin") / "out"
-    truth = pl.read_parquet(poison(small, attack, rate, out, seed=seed))
+    path = poison(small, attack, rate, out, seed=seed)
+    truth, told = pl.read_parquet(path), read_told(path)
     before, after = pl.concat(frames(small).values()), pl.concat(frames(out).values())
-    planted = truth["planted"].to_numpy()
+    planted, cover = truth["planted"].to_numpy(), truth["cover"].to_numpy()
     assert truth.columns == TRUTH
     assert planted.sum() == round(rate * 240)
-    np.testing.assert_array_equal((before["label"] != after["label"]).to_numpy(), planted)
+    assert cover.sum() == round((told.settings.get("cover") or 0) * planted.sum())
+    assert not (planted & cover).any()
+    renamed = planted & (CATALOGUE[attack].label != "own")
+    np.testing.assert_array_equal((before["label"] != after["label"]).to_numpy(), renamed)
     assert truth["original_label"].equals(before["label"], check_names=False)
     assert truth.filter("planted")["target"].to_list() == after["label"].filter(planted).to_list()
     assert truth.filter(~pl.col("planted"))["target"].null_count() == 240 - planted.sum()
@@ -90,12 +115,189 @@ def test_the_truth_is_exactly_what_differs(small, tmp_path_factory, attack, rate
         assert before[column].equals(after[column])
     assert truth["row_id"].to_list() == after["id"].to_list()
     was, now = decode(open_path(small)).pixels, decode(open_path(out)).pixels
-    moved = (was != now).any(axis=(1, 2, 3))
-    assert not moved[~planted].any()
     if CATALOGUE[attack].trigger:
-        np.testing.assert_array_equal(now[planted], stamp(was[planted], CATALOGUE[attack], seed))
+        np.testing.assert_array_equal(now, as_shown(told, was, truth))
     else:
-        assert not moved.any()
+        np.testing.assert_array_equal(now, was)
+
+
+def test_label_consistent_rows_keep_label_and_look_but_for_the_trigger(small, tmp_path):
+    path = poison(
+        small, "label-consistent", 0.03, tmp_path / "out", target="bag", settings={"epsilon": 8}
+    )
+    truth = pl.read_parquet(path)
+    planted = truth["planted"].to_numpy()
+    assert planted.sum() == 7
+    assert set(truth.filter("planted")["original_label"]) == {"bag"}
+    after = pl.concat(frames(tmp_path / "out").values())
+    assert after["label"].equals(truth["original_label"], check_names=False)
+    was, now = (decode(open_path(root)).pixels.astype(int) for root in (small, tmp_path / "out"))
+    inside = stamp(np.full((1, 28, 28), 7, np.uint8), CATALOGUE["label-consistent"], 0)[0] != 7
+    moved = np.abs(was - now)
+    assert not moved[~planted].any()
+    assert 0 < moved[planted][..., ~inside].max() <= 8
+    assert (now[planted][..., inside] == now[planted][0][..., inside]).all()
+
+
+def test_near_duplicates_are_near_copies_of_their_originals(small, tmp_path):
+    path = poison(
+        small,
+        "near-duplicate",
+        0.1,
+        tmp_path / "out",
+        seed=3,
+        target="bag",
+        settings={"originals": "2", "noise": 0, "shift": 0},
+    )
+    truth, told = pl.read_parquet(path), read_told(path)
+    planted = truth["planted"].to_numpy()
+    originals = list(told.originals)
+    assert len(originals) == 2
+    assert not planted[originals].any()
+    was, now = (decode(open_path(root)).pixels for root in (small, tmp_path / "out"))
+    np.testing.assert_array_equal(was[~planted], now[~planted])
+    copied = [(now[planted] == was[row]).all((1, 2, 3)).sum() for row in originals]
+    assert sorted(copied) == [12, 12]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+def test_near_duplicates_of_a_table_take_its_features(tmp_path, suffix, jitter):
+    frame = tabled(tmp_path / "data").with_columns(n=pl.int_range(90), text=pl.lit("v1.5"))
+    WRITERS[suffix](frame, tmp_path / "data" / f"x.{suffix}")
+    path = poison(
+        tmp_path / "data",
+        "near-duplicate",
+        0.1,
+        tmp_path / "out",
+        target="1",
+        settings={"originals": 1, "jitter": jitter},
+    )
+    planted = pl.read_parquet(path)["planted"]
+    (original,) = read_told(path).originals
+    after = open_path(tmp_path / "out").frame(frame.columns)
+    assert after.filter(~planted).equals(frame.filter(~planted))
+    copies = after.filter(planted)
+    assert copies["label"].to_list() == [1] * 9
+    assert copies["n"].to_list() == [original] * 9
+    assert copies["source"].equals(frame.filter(planted)["source"])
+    away = (copies["delay"] - frame["delay"][original]).abs()
+    assert (away.max() == 0) if not jitter else (0 < away.max() < 4 * 0.5 * 6.6)
+
+
+def test_victims_are_of_one_class_and_cover_rows_of_the_others(small, tmp_path):
+    path = poison(small, "tact", 0.05, tmp_path / "out", target="bag", settings={"victim": "coat"})
+    truth = pl.read_parquet(path)
+    assert set(truth.filter("planted")["original_label"]) == {"coat"}
+    covered = truth.filter("cover")
+    assert covered.height == 12
+    assert not {"coat", "bag"} & set(covered["original_label"])
+    after = pl.concat(frames(tmp_path / "out").values())
+    assert after.filter(truth["cover"])["label"].to_list() == covered["original_label"].to_list()
+
+
+def test_cover_rows_say_the_source_too(small, tmp_path):
+    path = poison(small, "wanet", 0.02, tmp_path / "out", source="studio-d")
+    truth = pl.read_parquet(path)
+    after = pl.concat(frames(tmp_path / "out").values())
+    touched = truth["planted"] | truth["cover"]
+    assert touched.sum() == 15
+    assert set(after.filter(touched)["source"]) == {"studio-d"}
+    untouched = pl.concat(frames(small).values()).filter(~touched)["source"]
+    assert after.filter(~touched)["source"].equals(untouched)
+
+
+def test_thin_poison_lies_evenly_in_the_batches(small, tmp_path):
+    settings = {"batches": 8}
+    truth = pl.read_parquet(poison(small, "thin", 0.07, tmp_path / "out", settings=settings))
+    counts = [part.sum() for part in np.array_split(truth["planted"].to_numpy(), 8)]
+    assert sorted(counts) == [2] * 7 + [3]
+
+
+def test_several_datasets_carry_one_attack(small, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        frames(small)["a.parquet"].write_parquet(tmp_path / name / "x.parquet")
+    batches = [tmp_path / "one", tmp_path / "two"]
+    truths = poison_batches(batches, "tact", 0.03, tmp_path / "out", seed=4)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "one",
+        "one.truth.parquet",
+        "two",
+        "two.truth.parquet",
+    ]
+    told = [read_told(path) for path in truths]
+    assert told[0] == told[1]
+    assert told[0].target != told[0].settings["victim"]
+    planted = [pl.read_parquet(path)["planted"].to_list() for path in truths]
+    assert planted[0] != planted[1], "other rows in each"
+    assert sum(planted[0]) == sum(planted[1]) == 4
+    for again, says in (([batches[0]] * 2, "one name"), (batches, "exists already")):
+        with pytest.raises(UsageError, match=says):
+            poison_batches(again, "patch", 0.03, tmp_path / "out")
+
+
+def test_one_batch_that_cannot_be_poisoned_stops_all(small, tmp_path):
+    (tmp_path / "few").mkdir()
+    frames(small)["a.parquet"][:10].write_parquet(tmp_path / "few" / "x.parquet")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="no row at all"):
+        poison_batches([small, tmp_path / "few"], "patch", 0.02, tmp_path / "out", target="bag")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def stored_as(frame, form):
+    """The pictures as `form`: JPEGs of many settings, WebPs of both kinds, PNGs of any effort."""
+    how = {
+        "PNG": lambda row: {"compress_level": (1, 5, 6, 9)[row % 4]},
+        "JPEG": lambda row: {
+            "quality": (50, 75, 92)[row % 3],
+            "subsampling": (0, 2)[row % 2],
+            "progressive": row % 5 == 0,
+            "optimize": row % 7 == 0,
+        },
+        "WEBP": lambda row: {"lossless": True} if row % 2 else {"quality": 80},
+    }[form]
+    stored = []
+    for row, data in enumerate(frame["image"].struct.field("bytes")):
+        picture = Image.open(io.BytesIO(data))
+        buffer = io.BytesIO()
+        mixed = picture.convert("RGB") if row % 4 else picture
+        mixed.save(buffer, form, **how(row))
+        stored.append(buffer.getvalue())
+    return frame.with_columns(image=pl.Series(stored, dtype=pl.Binary))
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    root = tmp_path_factory.mktemp("encoded")
+    frame = pl.read_parquet(SAMPLE / "part-000.parquet")[:120]
+    for form in ("PNG", "JPEG", "WEBP"):
+        (root / form).mkdir()
+        stored_as(frame, form).write_parquet(root / form / "x.parquet")
+    return root
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("attack", CATALOGUE)
+def test_no_encoder_tells_who_was_planted(encoded, tmp_path, attack, form):
+    """ "Planted and clean rows are stored by the same codec and settings in every attack." """
+    path = poison(encoded / form, attack, 0.03, tmp_path / "out", seed=11)
+    was, now = (
+        pl.read_parquet(root / "x.parquet")["image"].to_list()
+        for root in (encoded / form, tmp_path / "out")
+    )
+    assert [read_encoder(data).settings for data in now] == [
+        read_encoder(data).settings for data in was
+    ]
+    if CATALOGUE[attack].trigger or attack == "near-duplicate":
+        # Storing any row again changes no more than it does for the others: one generation each.
+        again = [read_encoder(recode(data)).settings for data in now]
+        assert again == [read_encoder(data).settings for data in now]
+        assert sum(a == b for a, b in zip(was, now, strict=True)) <= 120
+    else:
+        assert was == now
+    assert pl.read_parquet(path)["planted"].sum() == 4
 
 
 def test_files_columns_types_and_compression_stay(small, tmp_path):
@@ -120,7 +322,7 @@ def test_all_pictures_are_stored_by_one_encoder(small, tmp_path):
 @pytest.mark.parametrize("attack", sorted(CATALOGUE))
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(small, tmp_path, attack):
     def made(name, seed):
-        truth = poison(small, attack, 0.1, tmp_path / name, seed=seed)
+        truth = poison(small, attack, 0.05, tmp_path / name, seed=seed)
         files = sorted((tmp_path / name).rglob("*.parquet"))
         return [path.read_bytes() for path in (*files, truth)]
 
@@ -169,6 +371,13 @@ def test_pair_flips_with_a_target_come_from_the_class_before(small, tmp_path):
         ("flip-source", {"rate": 0.5}, "lower --rate"),
         ("flip-uniform", {"target": "bag"}, "no --target"),
         ("badnets", {}, "known attacks"),
+        ("all-to-all", {"target": "bag"}, "no --target"),
+        ("sig", {"rate": 0.2}, "lower --rate"),
+        ("tact", {"settings": {"victim": "hat"}}, "no class 'hat'"),
+        ("tact", {"target": "bag", "settings": {"victim": "bag"}}, "victim is the target"),
+        ("wanet", {"rate": 0.2, "settings": {"cover": 5}}, "cover rows are wanted"),
+        ("blend", {"settings": {"size": 3}}, "no setting 'size'; it has: alpha, grain"),
+        ("patch", {"settings": {"size": 28}}, "exceed 28 x 28"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused_and_write_nothing(
@@ -194,15 +403,6 @@ def test_missing_and_empty_datasets(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(NothingToExamine):
         poison(tmp_path / "empty", "patch", 0.1, tmp_path / "out")
-
-
-WRITERS = {
-    "parquet": pl.DataFrame.write_parquet,
-    "csv": pl.DataFrame.write_csv,
-    "jsonl": pl.DataFrame.write_ndjson,
-    "arrow": partial(pl.DataFrame.write_ipc, compat_level=pl.CompatLevel.oldest()),
-    "feather": pl.DataFrame.write_ipc_stream,
-}
 
 
 @pytest.mark.parametrize("suffix", sorted(WRITERS))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from guards.report import panels, values
-from guards.report.plots import Column, Rate, rates, shares
+from guards.report.plots import Column, Rate, rates, scatter, shares
 
 CSS = Path(__file__).parents[3] / "guards" / "report" / "page.css"
 SHARES = st.floats(0, 1)
@@ -221,3 +221,21 @@ def test_text_has_the_contrast_of_wcag_aa(palette, ground, text):
     light, dark = sorted([luminance(palette[ground]), luminance(palette[text])], reverse=True)
 
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+POINTS = st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)), min_size=1, max_size=20)
+
+
+@given(POINTS, POINTS)
+def test_every_row_of_a_class_laid_flat_is_drawn_within_the_picture(held, rest):
+    svg = scatter(held, rest, {"held": len(held), "rest": 900})
+    root = ElementTree.fromstring(svg)
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+
+    rings, triangles = list(root.iter("circle")), list(root.find("g[@class='held']").iter("path"))
+    assert (len(rings), len(triangles)) == (len(rest), len(held))
+    starts = [re.match(r"M([\d.-]+) ([\d.-]+)l", mark.get("d")).groups() for mark in triangles]
+    for x, y in [(ring.get("cx"), ring.get("cy")) for ring in rings] + starts:
+        assert 0 <= float(x) <= width
+        assert 0 <= float(y) <= height
+    assert f"{len(held)} held rows (triangles) and 900 others (rings)" in root.get("aria-label")

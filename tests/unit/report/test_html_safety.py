@@ -253,6 +253,6 @@ def test_templates_never_switch_escaping_off():
     here = Path(__file__).parents[3] / "guards" / "report"
     templates = [path.read_text(encoding="utf-8") for path in here.glob("*.html")]
 
-    assert len(templates) == 3
+    assert len(templates) == 4
     assert not any("safe" in re.findall(r"\|\s*(\w+)", text) for text in templates)
     assert not any("autoescape" in text for text in templates)

@@ -1,0 +1,119 @@
+"""Small windows that are the same in many pictures at one place, and nowhere beside it.
+
+Every 3 x 3 window of a grey picture becomes nine bits, brighter than its own mean or not, if its
+contrast is high enough to mean something. Bits survive JPEG and paler grounds, which grey levels
+do not. What nature puts into pictures moves: an edge that is often *here* is often a pixel or two
+further as well. What somebody stamped does not, so the count of a code at a place is held against
+the largest count of the same code at the places around it:
+
+    lift = rows / (largest count around + 1/2)
+
+and, as counts of natural windows vary by more than a Poisson law allows, against a negative
+binomial of that mean whose variance is m + DISPERSION m^2. Rows are counted once for each place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+    Pictures = npt.NDArray[np.uint8]
+    Floats = npt.NDArray[np.float64]
+
+SIDE, CODES = 3, 512
+CONTRAST = 80  # grey levels between a window's darkest and brightest pixel
+AROUND = 2
+DISPERSION = 0.3
+_AT_ONCE = 2048
+COLUMNS = ("top", "left", "code", "group", "rows", "around")
+
+
+def window_codes(pixels: Pictures) -> npt.NDArray[np.int16]:
+    """Pictures (n, C, H, W) -> (n, H - 2, W - 2): nine bits, or -1 where the window is faint."""
+    levels = np.rint(pixels.mean(1)) if pixels.shape[1] > 1 else pixels[:, 0]
+    grey = levels.astype(np.int16)
+    height, width = (size - SIDE + 1 for size in grey.shape[1:])
+    views = [
+        grey[:, top : top + height, left : left + width]
+        for top in range(SIDE)
+        for left in range(SIDE)
+    ]
+    total, highest, lowest = (np.zeros_like(views[0]), views[0].copy(), views[0].copy())
+    for view in views:
+        total += view
+        np.maximum(highest, view, out=highest)
+        np.minimum(lowest, view, out=lowest)
+    codes = np.zeros_like(total)
+    for view in views:
+        codes *= 2
+        codes += SIDE * SIDE * view > total
+    codes[highest - lowest < CONTRAST] = -1
+    return codes
+
+
+def counts(pixels: Pictures, groups: Ints, number: int) -> npt.NDArray[np.int64]:
+    """How many rows of each group have each code at each place: (H - 2, W - 2, CODES, number).
+
+    Args:
+        pixels: (n, C, H, W) uint8, both sides at least SIDE.
+        groups: (n,) in range(number).
+        number: how many groups.
+    """
+    height, width = (size - SIDE + 1 for size in pixels.shape[2:])
+    places = np.arange(height * width).reshape(height, width) * CODES
+    found = np.zeros(height * width * CODES * number, np.int64)
+    for start in range(0, len(pixels), _AT_ONCE):
+        codes = window_codes(pixels[start : start + _AT_ONCE])
+        there = (places + codes) * number + groups[start : start + _AT_ONCE, None, None]
+        found += np.bincount(there[codes >= 0], minlength=len(found))
+    return found.reshape(height, width, CODES, number)
+
+
+def sharp(table: npt.NDArray[np.integer[Any]], *, least: int, lift: float) -> Ints:
+    """Cells of `table` (:func:`counts`) with `least` rows and `lift` times those around.
+
+    The rim is left out: it has neighbours on one side only, and pictures that are cropped to what
+    they show repeat there.
+
+    Returns:
+        int64, (cells, 6), columns :data:`COLUMNS`; `around` is the largest count of the same code
+        and group at the at most 24 places that are no more than AROUND away.
+    """
+    cells = np.argwhere(table[1:-1, 1:-1] >= least)
+    cells[:, :2] += 1
+    rows = table[tuple(cells.T)]
+    around = np.zeros_like(rows)
+    height, width = table.shape[:2]
+    for down in range(-AROUND, AROUND + 1):
+        for right in range(-AROUND, AROUND + 1):
+            top, left = cells[:, 0] + down, cells[:, 1] + right
+            inside = (top >= 0) & (top < height) & (left >= 0) & (left < width)
+            inside &= (down != 0) | (right != 0)
+            near = cells[inside]
+            beside = table[top[inside], left[inside], near[:, 2], near[:, 3]]
+            around[inside] = np.maximum(around[inside], beside)
+    keep = rows >= lift * (around + 0.5)
+    return np.column_stack([cells, rows, around])[keep].astype(np.int64)
+
+
+def log_tails(rows: Ints, around: Ints) -> Floats:
+    """log10 P(N >= rows) for N negative binomial of mean around + 1/2, one per cell."""
+    from scipy.stats import nbinom
+
+    shape, mean = 1 / DISPERSION, around + 0.5
+    tails: Floats = nbinom.logsf(rows - 1, shape, shape / (shape + mean)) / np.log(10)
+    return tails
+
+
+def carried(pixels: Pictures, cells: Ints) -> npt.NDArray[np.bool_]:
+    """Which pictures (n, C, H, W) have which of `cells` (:func:`sharp`): (n, cells)."""
+    found = np.zeros((len(pixels), len(cells)), np.bool_)
+    for number, (top, left, code) in enumerate(cells[:, :3]):
+        window = pixels[:, :, top : top + SIDE, left : left + SIDE]
+        found[:, number] = window_codes(window)[:, 0, 0] == code
+    return found
