@@ -63,7 +63,7 @@ CPU = {
 }
 # The default sinusoid hardly implants in a network of this size.
 STRONGER: dict[str, dict[str, float]] = {"sig": {"delta": 80}}
-DIGITS = 3  # times the rate, of so few rows
+SCARCE, MOST = 3, 0.05  # of so few digits three times the rate, up to so much
 MARKS = {Severity.HIGH: "BLOCK", Severity.MEDIUM: "QUARANTINE"}
 
 
@@ -142,9 +142,9 @@ def planned(given: argparse.Namespace, name: str) -> list[tuple[str, float]]:
         rates = given.rates or (0.003, 0.01, 0.05)
         pairs = [(attack, rate) for attack in wanted if attack != "none" for rate in rates]
     else:
-        scale = DIGITS if name == "digits" else 1
+        scale = SCARCE if name == "digits" else 1
         wanted = given.attacks or ["none", *CPU]
-        pairs = [(a, round(CPU[a] * scale, 4)) for a in wanted if a != "none"]
+        pairs = [(a, round(min(CPU[a] * scale, MOST), 4)) for a in wanted if a != "none"]
     return [("none", 0.0), *pairs] if "none" in wanted else pairs
 
 

@@ -45,8 +45,8 @@ p-value, not by the effect.
 Clean, 1,500 to 5,000 rows: 0 alarms in 43 runs (digits 31, Fashion-MNIST 5, CIFAR-10 5, MNIST 2;
 27 with Dirichlet class sizes; subsamples of one set overlap). Two of digits did alarm, with .68
 and .78 hits, before a cell with most of a rare class was no cell any more; of the 20 runs drawn
-after that change none did. That is too few for a claim of 1 %. The whole rule takes .1 to .3 s beside what the features
-cost, and the patch view about 2 s.
+after that change none did. That is too few for a claim of 1 %. The whole rule takes .1 to .3 s
+beside what the features cost, and the patch view about 2 s.
 
 Known ways around it: right labels (SIG, label-consistent); cover, as many rows that carry the
 trigger and keep their label; a trigger that the short training does not learn; fewer than 8 rows;

@@ -33,8 +33,8 @@ Gradients that are not blurred do best on photographs, and see the blend: on Fas
 on CIFAR-10 when the JPEG's quality is 90 (AUROC .26). A ridge classifier out of fold on both parts
 of `embed` is worse than their neighbours (patch and blend at 2 %: .64 to .74 on CIFAR-10 against
 .78, .62 to .85 on Fashion-MNIST against .93): its labels are the attacker's. These two remarks are
-of one seed at 3,000 to 4,000 rows with the gradients at full weight, outside the benchmark. Beyond 2 s for
-6,000 rows the cost is that of the blurred gradients of three channels.
+of one seed at 3,000 to 4,000 rows with the gradients at full weight, outside the benchmark. Beyond
+2 s for 6,000 rows the cost is that of the blurred gradients of three channels.
 
 Way around `embed`: a trigger that is large, moving, or part of the scene.
 """
