@@ -39,8 +39,8 @@ FLIGHTS = str(SAMPLES / "policies" / "flights.toml")
 TABLES = ("flights", "adult", "digits-table", "cancer")
 VARIANTS = ("clean", "noise", "drift")
 NOISE = 0.05
-# A finding that says poison or backdoor, where there is only nature.
-ACCUSING = ("backdoor", "trigger", "minority", "planted", "poison", "codec")
+# What a reason says when it accuses somebody, where there is only nature.
+ACCUSING = ("backdoor", "planted", "trigger")
 
 
 def main() -> None:
@@ -213,9 +213,7 @@ def blocked(line: runs.Line) -> bool:
 def counted(lines: list[runs.Line]) -> list[object]:
     blocks = sum(map(blocked, lines))
     low, high = runs.interval(blocks, len(lines))
-    accused = sum(
-        any(word in alarm for alarm in line["alarms"] for word in ACCUSING) for line in lines
-    )
+    accused = sum(any(word in text for text in line["text"] for word in ACCUSING) for line in lines)
     held = sum(line["verdict"] == "QUARANTINE" for line in lines)
     return [len(lines), blocks, f"{low:.4f} to {high:.4f}", held, accused]
 

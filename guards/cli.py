@@ -208,7 +208,9 @@ def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--manifest", type=Path, metavar="F", help="DATASET.manifest.json")
-    parser.add_argument("--trust", type=Path, required=required, metavar="TRUST")
+    parser.add_argument(
+        "--trust", type=Path, required=required, metavar="TRUST", help="whose signatures count"
+    )
     parser.add_argument("--name", metavar="N", help="the dataset that is expected")
     parser.add_argument("--dataset-version", type=int, metavar="V", help="pin this version")
     parser.add_argument("--at", metavar="T", help="judge as of this time")
@@ -244,11 +246,15 @@ def _scan(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--policy", default="default", metavar="P", help="default, explore or file")
     parser.add_argument("--reference", type=Path, metavar="REF", help="profile or dataset")
     _model_options(parser)
-    parser.add_argument("--trusted-rows", type=Path, metavar="F")
+    parser.add_argument(
+        "--trusted-rows", type=Path, metavar="F", help="rows that somebody checked, to compare with"
+    )
     parser.add_argument("--key", type=Path, metavar="key.pem", help="sign the record")
-    parser.add_argument("--ledger", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--ledger", type=Path, metavar="DIR", help="log the record; compare with earlier versions"
+    )
     parser.add_argument("--out", type=Path, metavar="RUN", help="default: DATASET.run")
-    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU for images")
     parser.add_argument("--seed", type=int, metavar="S", help="replay; admits nothing")
     _release_options(parser)
 
@@ -290,8 +296,15 @@ def _wanted(options: Options) -> Wanted | None:
 def _model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("your own model in the place of the probe")
     group.add_argument("--model", type=Path, metavar="WEIGHTS.safetensors", help="never a pickle")
-    group.add_argument("--architecture", metavar="package.module:callable", help="of the weights")
-    group.add_argument("--layer", action="append", default=[], help="default: the penultimate one")
+    group.add_argument(
+        "--architecture", metavar="package.module:callable", help="makes the network of the weights"
+    )
+    group.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        help="may be given again; default: the penultimate one",
+    )
 
 
 def _asked_model(options: Options) -> AskedModel:
@@ -379,27 +392,37 @@ def _report(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_report(options: Options) -> int:
     from guards.files import write_atomically
+    from guards.report.finished import open_run
     from guards.report.html import render
 
     if not (options.run_dir / "record.json").is_file():
         raise UsageError(f"{options.run_dir} is no run directory: it holds no record.json")
     page = options.run_dir / "report.html"
     write_atomically(page, render(options.run_dir).encode())
-    console.result({"page": str(page)}, str(page), options.format)
-    return 0
+    problems = open_run(options.run_dir).contradictions
+    for problem in problems:
+        console.say(problem)
+    console.result({"page": str(page), "problems": problems}, str(page), options.format)
+    return 12 if problems else 0
 
 
 def _redteam(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "redteam", _run_redteam, "make a poisoned twin with its truth")
     parser.add_argument("dataset", type=Path, nargs="+", metavar="DATASET", help="or its batches")
     parser.add_argument("--list", action=_Catalogue, help="print the attacks and their settings")
-    parser.add_argument("--attack", required=True, metavar="A")
-    parser.add_argument("--rate", type=float, required=True, metavar="R", help="of all rows")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--target", metavar="LABEL")
-    parser.add_argument("--source", metavar="SOURCE")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--attack", required=True, metavar="A", help="one that --list names")
+    parser.add_argument(
+        "--rate", type=float, required=True, metavar="R", help="of all rows: 0.01 is 1 %%"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the twin; its truth lies beside it"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="of the attack, see --list"
+    )
+    parser.add_argument("--target", metavar="LABEL", help="of planted rows; else drawn")
+    parser.add_argument("--source", metavar="SOURCE", help="of planted rows, or whose are flipped")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
     parser.add_argument(
         "--measure", type=Path, metavar="HELD_OUT", help="train on it, and ask about these pictures"
     )

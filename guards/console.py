@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from guards.errors import GateRefused, GuardError
+from guards.findings import Outcome, Ran
 from guards.text import printable
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def _table(done: Scanned) -> None:
             found
             or getattr(examination.outcome, "reason", "")
             or getattr(examination.outcome, "error", "")
+            or _unjudged(examination.outcome)
         )
         outcome = type(examination.outcome).__name__.lower()
         table.add_row(
@@ -165,6 +167,12 @@ def _table(done: Scanned) -> None:
     out.print(table)
     colour = COLOURS[str(done.verdict.decision)]
     out.print(f"[bold {colour}]{done.verdict.decision}[/]  {escape(str(done.run_dir))}/report.html")
+
+
+def _unjudged(outcome: Outcome) -> str:
+    """Why a rule that ran had nothing to hold the data against; empty for all others."""
+    statistics = outcome.measured.statistics if isinstance(outcome, Ran) else {}
+    return str(statistics.get("note", "")) if statistics.get("judged") == 0 else ""
 
 
 def ledger(log: Log, problems: list[str], options: Namespace) -> None:

@@ -119,20 +119,27 @@ def _candidates(entries: Sequence[ledger.Entry], about: About) -> Iterator[ledge
     """Entries that passed and stand, newest version first, each root and each version once.
 
     Of other partitions of the same dataset, which are peers, only the newest version: the older
-    ones hold much of the same rows.
+    ones hold much of the same rows. They come after the dataset's own versions, and bytes that are
+    in both are its own: whoever may sign another partition takes none of this one's history away.
     """
     standing: dict[Digest, ledger.Entry] = {}
+    last: dict[Digest, str] = {}
     for entry in entries:
-        if _peer(entry.name, about):
-            # The later word counts: bytes that passed and were blocked since are no witness.
+        if not _peer(entry.name, about):
+            continue
+        # The later word counts: bytes that passed and were blocked since are no witness.
+        last[entry.root] = entry.decision
+        known = standing.get(entry.root)
+        if known is None or entry.name == about.name or known.name != about.name:
             standing[entry.root] = entry
     passed = [
         entry
         for entry in standing.values()
-        if entry.decision == str(Decision.PASS) and entry.root != about.root
+        if entry.decision == last[entry.root] == str(Decision.PASS) and entry.root != about.root
     ]
     seen: set[tuple[str, int]] = set()
-    for entry in sorted(passed, key=lambda e: (e.version, e.time), reverse=True):
+    newest = sorted(passed, key=lambda e: (e.name == about.name, e.version, e.time), reverse=True)
+    for entry in newest:
         own = entry.name == about.name
         place = (str(entry.name), entry.version if own else -1)
         if place not in seen and (not own or entry.version < about.version):

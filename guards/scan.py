@@ -250,7 +250,12 @@ def _trusted(request: Request, case: Case, moment: datetime) -> tuple[Dataset | 
     """The trusted rows, vouched for, and their root; data that was not opened needs none."""
     if case.opened is None:
         return None, ""
-    return load_trusted(request.trusted_rows, request.policy, request.trust, moment, case.opened)
+    found, root = load_trusted(
+        request.trusted_rows, request.policy, request.trust, moment, case.opened
+    )
+    if root == str(case.snapshot.root):
+        raise UsageError("the trusted rows are the very data that is scanned, which shows nothing")
+    return found, root
 
 
 def _earlier(request: Request, proof: Proof | None) -> History:

@@ -51,8 +51,9 @@ class Decision(IntEnum):
 class Policy:
     """What is looked at, what is required, and what follows from it.
 
-    `rules` are run, in this order; `required` must have looked. `pins` name by digest what may
-    steer a check (`contract`, `reference`, `trusted_rows`, `model`); `files` say where those lie,
+    `rules` are run, in this order; `required` must have looked, unless the signed roles leave a
+    rule nothing to look at, which `applicable` forbids for those it names. `pins` name by digest
+    what may steer a check (`contract`, `reference`, `trusted_rows`, `model`); `files` where it lies,
     relative to the policy, and `model` how weights become a network. `settings` overrides the
     settings of a rule. `false_alarm_budget` is the share of clean scans that may raise an alarm.
     """
@@ -60,6 +61,7 @@ class Policy:
     name: str
     rules: tuple[str, ...]
     required: tuple[str, ...]
+    applicable: tuple[str, ...] = ()
     admits: bool = True
     quarantine_at: Severity = Severity.MEDIUM
     block_at: Severity = Severity.HIGH
@@ -151,6 +153,7 @@ def _parse_policy(document: dict[str, Any], path: Path) -> Policy:
         document["pins"] = {k: str(Digest.parse(v)) for k, v in document.get("pins", {}).items()}
         document["rules"] = tuple(document["rules"])
         document["required"] = tuple(document["required"])
+        document["applicable"] = tuple(document.get("applicable", ()))
         policy = Policy(**document)
         policy.digest  # noqa: B018  a setting that JSON cannot hold shows here, not in a scan
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -162,6 +165,9 @@ def _parse_policy(document: dict[str, Any], path: Path) -> Policy:
 def _refuse_contradictions(policy: Policy, path: Path) -> None:
     if type(policy.name) is not str or type(policy.false_alarm_budget) not in (int, float):
         raise UsageError(f"policy {path}: `name` is a text, `false_alarm_budget` a number")
+    if not 0 < policy.false_alarm_budget < 1:
+        # At 0 or below nothing would ever alarm, and nobody would know.
+        raise UsageError(f"policy {path}: `false_alarm_budget` lies between 0 and 1, as 0.01 does")
     if not policy.rules:
         raise UsageError(f"policy {path}: `rules` is empty; a policy that looks at nothing is none")
     for key, known in (("pins", STEERING), ("files", STEERING), ("settings", set(policy.rules))):
@@ -170,6 +176,8 @@ def _refuse_contradictions(policy: Policy, path: Path) -> None:
             raise UsageError(f"policy {path}: [{key}] has no {sorted(strange)}: {sorted(known)}")
     if missing := set(policy.required) - set(policy.rules):
         raise UsageError(f"policy {path}: required but not in `rules`: {sorted(missing)}")
+    if strange := set(policy.applicable) - set(policy.required):
+        raise UsageError(f"policy {path}: applicable but not in `required`: {sorted(strange)}")
     if not isinstance(policy.admits, bool) or not isinstance(policy.pictures, bool):
         raise UsageError(f"policy {path}: `admits` and `pictures` are true or false, unquoted")
     if policy.admits and (lacking := {"integrity", "provenance"} - set(policy.required)):
@@ -206,7 +214,7 @@ def _from_gaps(
         if examination.snapshot != snapshot
     ]
     for rule in policy.required:
-        gaps += [gap for e in by_rule.get(rule, ()) if (gap := _gap(e))]
+        gaps += [gap for e in by_rule.get(rule, ()) if (gap := _gap(policy, e))]
         if rule not in by_rule:
             gaps.append(_blocked(rule, "missing", "required, and not examined"))
     if not any(isinstance(examination.outcome, Ran) for examination in examinations):
@@ -214,12 +222,15 @@ def _from_gaps(
     return gaps
 
 
-def _gap(examination: Examination) -> Reason | None:
+def _gap(policy: Policy, examination: Examination) -> Reason | None:
     match examination.outcome:
         case Skipped(reason):
             return _blocked(examination.rule, "skipped", f"required, but not examined: {reason}")
         case Failed(error):
             return _blocked(examination.rule, "failed", f"required, but could not look: {error}")
+        case Inapplicable(reason) if examination.rule in policy.applicable:
+            told = f"the policy wants something for it to look at: {reason}"
+            return _blocked(examination.rule, "inapplicable", told)
         case Ran() | Inapplicable():
             return None
 

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.data.case import Case
+from guards.data.dataset import short_words
 from guards.data.encoders import Encoder, read_encoder
 from guards.data.images import batches
 from guards.errors import Skip
@@ -151,7 +152,7 @@ def _look(case: Case) -> _Rows:
     dataset, images, roles = case.dataset, case.images, case.dataset.roles
     heads = [read_encoder(data) for _, batch in batches(dataset) for data in batch]
     wanted = [column for column in (roles.label, roles.source) if column]
-    frame = dataset.frame(wanted).select(pl.all().cast(pl.String).fill_null(""))
+    frame = pl.DataFrame([short_words(column).fill_null("") for column in dataset.frame(wanted)])
     labels = frame[wanted[0]].to_numpy().astype(np.str_)[images.rows]
     readable = np.array([heads[row] is not None for row in images.rows], np.bool_)
     known = np.flatnonzero((labels != "") & readable)
@@ -175,10 +176,11 @@ def _look(case: Case) -> _Rows:
 
 def _groups(seen: _Rows) -> Iterator[Ints]:
     """Places of the rows that are peers: of one source and one look."""
-    looks = np.array([encoder.look for encoder in seen.encoders])
-    for source in range(len(seen.names)):
-        for look in np.unique(looks):
-            yield np.flatnonzero((seen.sources == source) & (looks == look))
+    looks = np.unique([encoder.look for encoder in seen.encoders], return_inverse=True)[1]
+    peers = np.unique(np.column_stack([seen.sources, looks]), axis=0, return_inverse=True)[1]
+    order = np.argsort(peers.ravel(), kind="stable")
+    # Not one pass over all rows for each: every row may have a source of its own.
+    yield from np.split(order, np.cumsum(np.bincount(peers.ravel()))[:-1])
 
 
 def _odd_encoders(seen: _Rows, group: Ints, settings: Settings) -> list[_Trace]:

@@ -37,6 +37,7 @@ import numpy as np
 
 from guards.conjunction import space
 from guards.data.case import Case
+from guards.data.dataset import short_words
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics.enrichment import holm
@@ -160,8 +161,6 @@ def _watched_pictures(case: Case) -> Iterator[_Groups]:
 
 def _watched_table(case: Case) -> Iterator[_Groups]:
     """The share of labels that models contradict, which did not see them."""
-    import polars as pl
-
     from guards.numerics.confidence import label_issues
 
     if "feature" not in case.roles.present:
@@ -170,8 +169,8 @@ def _watched_table(case: Case) -> Iterator[_Groups]:
     flagged = {"contradicted": label_issues(table.labels, table.probabilities)}
     yield _shares("class", table.classes, table.labels, flagged)
     if column := case.dataset.roles.source:
-        words = case.dataset.frame([column]).to_series().cast(pl.String).fill_null("")
-        names, codes = np.unique(words.to_numpy()[table.rows].astype(str), return_inverse=True)
+        given = short_words(case.dataset.frame([column]).to_series()).fill_null("")
+        names, codes = np.unique(given.to_numpy()[table.rows].astype(str), return_inverse=True)
         yield _shares("source", tuple(map(str, names)), codes.astype(np.int64), flagged)
 
 
@@ -336,7 +335,7 @@ def _statistics(
 ) -> dict[str, Any]:
     judged = sum(change.judged for change in changes)
     short = len(case.history.versions) < LEAST
-    told = f"; at least {LEAST} are needed, so nothing was judged" if short else ""
+    told = f"; at least {LEAST} earlier versions are needed, so nothing was judged" if short else ""
     return {
         "versions": len(case.history.versions),
         "note": case.history.note + told,

@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.data.case import Case
+from guards.data.dataset import short_words
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics import shared_windows
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 NEEDS = frozenset({"image", "label"})
 RULE = "patches"
 _LEAST_SIDE, _MOST_CELLS = 16, 3 * 10**7
+_AT_ONCE = 256
+_MOST_BITS = 1 << 28  # windows times rows: framed or printed pictures share ten thousands of them
 _DISPERSION = 0.01
 _REMEDY = (
     "Look at the rows, which are in rows.parquet, and ask who put the mark there. If it is an "
@@ -91,7 +94,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """Decoded rows with a label: `rows` (n,) global, the others parallel to it."""
+    """Decoded rows with a label: `rows` (n,) global, the others parallel to it.
+
+    `pixels` are those of the pictures cut by the whole factor `step`.
+    """
 
     rows: Ints
     labels: Ints
@@ -99,6 +105,7 @@ class _Rows:
     sources: Ints
     names: tuple[str, ...]
     pixels: npt.NDArray[np.uint8]
+    step: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +129,10 @@ class _Mark:
 def examine(case: Case, settings: Settings) -> Measured:
     """Look for marks, and for labels under which they gather or which they belie."""
     seen = _look(case)
+    if min(seen.pixels.shape[2:]) < _LEAST_SIDE:
+        # No skip: where it is required that would block every dataset of small pictures.
+        note = f"in pictures below {_LEAST_SIDE} x {_LEAST_SIDE} pixels no window is a mark"
+        return Measured(statistics={"rows": 0, "marks": [], "note": note})
     cells, p_values, tested = _cells(seen, settings)
     marks = list(_marks(seen, cells, p_values, settings))
     told = [(mark, *_judged(case, seen, mark, settings)) for mark in marks]
@@ -146,13 +157,13 @@ def _look(case: Case) -> _Rows:
 
     dataset, images, roles = case.dataset, case.images, case.dataset.roles
     wanted = [column for column in (roles.label, roles.source) if column]
-    frame = dataset.frame(wanted).select(pl.all().cast(pl.String).fill_null(""))
+    frame = pl.DataFrame([short_words(column).fill_null("") for column in dataset.frame(wanted)])
     labels = frame[wanted[0]].to_numpy().astype(np.str_)[images.rows]
     once = np.zeros(len(labels), np.bool_)
     once[np.unique(images.digests, return_index=True)[1]] = True
     known = np.flatnonzero((labels != "") & once)
-    if min(images.pixels.shape[2:]) < _LEAST_SIDE or not len(known):
-        raise Skip(f"no labelled pictures of at least {_LEAST_SIDE} x {_LEAST_SIDE} pixels")
+    if not len(known):
+        raise Skip("no row has both a label and a picture that decodes")
     classes, codes = np.unique(labels[known], return_inverse=True)
     rows = images.rows[known]
     given = frame[wanted[-1]].to_numpy().astype(np.str_)[rows] if roles.source else [""] * len(rows)
@@ -163,16 +174,31 @@ def _look(case: Case) -> _Rows:
         classes=tuple(map(str, classes)),
         sources=sources,
         names=tuple(map(str, names)),
-        pixels=images.pixels if len(known) == len(images.rows) else images.pixels[known],
+        **_room(images.pixels if len(known) == len(images.rows) else images.pixels[known]),
     )
+
+
+def _room(pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """`pixels` cut by the least whole factor, `step`, at which all their places can be counted."""
+    n, channels, height, width = pixels.shape
+    step = 1
+    while (height // step) * (width // step) * shared_windows.CODES > _MOST_CELLS:
+        step += 1
+    if step == 1:
+        return {"pixels": pixels, "step": 1}
+    tall, wide = height // step, width // step
+    small = np.empty((n, channels, tall, wide), np.uint8)
+    for start in range(0, n, _AT_ONCE):
+        part = pixels[start : start + _AT_ONCE, :, : tall * step, : wide * step]
+        blocks = part.reshape(-1, channels, tall, step, wide, step)
+        small[start : start + _AT_ONCE] = np.rint(blocks.mean((3, 5), dtype=np.float32))
+    return {"pixels": small, "step": step}
 
 
 def _cells(seen: _Rows, settings: Settings) -> tuple[Ints, Floats, int]:
     """Sharp windows, most certain first, their corrected p-values, and how many were tested."""
     height, width = seen.pixels.shape[2:]
     size, k = height * width * shared_windows.CODES, len(seen.classes)
-    if size > _MOST_CELLS:
-        raise Skip(f"pictures of {width} x {height} pixels have too many places to count")
     apart = size * k <= _MOST_CELLS
     groups = seen.labels if apart else np.zeros_like(seen.labels)
     table = shared_windows.counts(seen.pixels, groups, k if apart else 1)
@@ -190,12 +216,13 @@ def _marks(seen: _Rows, cells: Ints, p_values: Floats, settings: Settings) -> It
     """Windows that are mostly on the same rows are one mark."""
     places = np.unique(cells[:, :3], axis=0, return_index=True)[1]
     places.sort()
+    places = places[: max(_MOST_BITS // len(seen.rows), 1)]
     cells, p_values = cells[places], p_values[places]
     has = shared_windows.carried(seen.pixels, cells)
     for _ in range(settings.marks):
         if not len(cells):
             return
-        both = has[:, 0] @ has.astype(np.int64)
+        both = has[has[:, 0]].sum(0)
         shared = both / np.maximum(np.minimum(has.sum(0), has[:, 0].sum()), 1)
         # Windows that overlap the first are the same mark cut by what it lies on.
         beside = np.abs(cells[:, :2] - cells[0, :2]).max(1) <= shared_windows.SIDE
@@ -240,9 +267,9 @@ def _spread(pixels: npt.NDArray[np.uint8]) -> float:
 def _mark(seen: _Rows, cells: Ints, rows: Ints, p_value: float, apart: float) -> _Mark:
     """Count the labels of a mark's rows against those of the sources that they are from."""
     k, s = len(seen.classes), len(seen.names)
-    sizes = np.bincount(seen.sources * k + seen.labels, minlength=s * k).reshape(s, k)
-    from_source = np.bincount(seen.sources[rows], minlength=s)
-    expected = from_source @ (sizes / np.maximum(sizes.sum(1, keepdims=True), 1)) / len(rows)
+    # Row by row, not as a table of sources and labels: each row may have a source of its own.
+    share = np.bincount(seen.sources[rows], minlength=s) / np.bincount(seen.sources, minlength=s)
+    expected = np.bincount(seen.labels, share[seen.sources], minlength=k) / len(rows)
     hits = np.bincount(seen.labels[rows], minlength=k)
     excess = hits - expected * len(rows)
     label = int(excess.argmax())
@@ -257,7 +284,7 @@ def _mark(seen: _Rows, cells: Ints, rows: Ints, p_value: float, apart: float) ->
         hits=int(hits[label]),
         lift=float(hits[label] / len(rows) / rate),
         gathered_p=min(1.0, tail * k),
-        share=float(hits[label] / sizes[:, label].sum()),
+        share=float(hits[label] / (seen.labels == label).sum()),
     )
 
 
@@ -301,8 +328,8 @@ def _detail(seen: _Rows, mark: _Mark) -> dict[str, Any]:
     cell, side = mark.cells[0], shared_windows.SIDE
     bits = [int(cell[2]) >> place & 1 for place in range(side * side)][::-1]
     return {
-        "top": int(mark.cells[:, 0].min()),
-        "left": int(mark.cells[:, 1].min()),
+        "top": int(mark.cells[:, 0].min()) * seen.step,
+        "left": int(mark.cells[:, 1].min()) * seen.step,
         "windows": len(mark.cells),
         "bits": [bits[start : start + side] for start in range(0, side * side, side)],
         "rows": len(mark.rows),
@@ -318,7 +345,8 @@ def _finding(
     seen: _Rows, mark: _Mark, severity: Severity, told: dict[str, Any], settings: Settings
 ) -> Finding:
     name, detail = seen.classes[mark.label], _detail(seen, mark)
-    where = f"row {detail['top']}, column {detail['left']}"
+    lift = round(float(mark.cells[0, 4] / (mark.cells[0, 5] + 0.5)), 2)
+    where = f"pixel row {detail['top']}, column {detail['left']}"
     what = f"{len(mark.rows):,} different pictures carry one small mark at {where}"
     if severity == Severity.INFO:
         summary = f"{what}; their labels are those of the rest"
@@ -336,10 +364,10 @@ def _finding(
         evidence=(
             Evidence(
                 statistic="rows with the same window at one place, over the most next to it",
-                value=int(mark.cells[0, 4]),
+                value=lift,
                 threshold=settings.lift,
                 p_value=mark.p_value,
-                effect=round(float(mark.cells[0, 4] / (mark.cells[0, 5] + 0.5)), 2),
+                effect=lift,
                 sample=len(seen.rows),
                 rows=len(mark.rows),
                 detail={**detail, **told, "gathered_p_value": mark.gathered_p},
@@ -353,9 +381,9 @@ def _row_scores(seen: _Rows, marks: Sequence[_Mark]) -> tuple[RowScore, ...]:
     held: dict[int, tuple[float, str]] = {}
     for mark in marks:
         carries = shared_windows.carried(seen.pixels[mark.rows], mark.cells).mean(1)
-        top, left = mark.cells[:, :2].min(0).tolist()
+        top, left = (mark.cells[:, :2].min(0) * seen.step).tolist()
         for row, score in zip(seen.rows[mark.rows].tolist(), carries.tolist(), strict=True):
-            held[row] = (score, f"carries the mark at row {top}, column {left}")
+            held[row] = (score, f"carries the mark at pixel row {top}, column {left}")
     return tuple(
         RowScore(row=row, score=round(score, 4), reason=reason)
         for row, (score, reason) in sorted(held.items())

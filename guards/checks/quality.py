@@ -139,7 +139,9 @@ def _labels(dataset: Dataset) -> pl.Series:
     import polars as pl
 
     labels = dataset.frame([dataset.roles.label or ""]).to_series()
-    return (labels.fill_nan(None) if labels.dtype.is_float() else labels).cast(pl.String)
+    found = (labels.fill_nan(None) if labels.dtype.is_float() else labels).cast(pl.String)
+    # Whoever looks at pictures takes these for no label: a class of that name would go unexamined.
+    return found.replace({"": None, "NaN": None}) if dataset.roles.image else found
 
 
 def _file_defects(dataset: Dataset) -> Iterator[_Defect]:

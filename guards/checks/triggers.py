@@ -429,7 +429,7 @@ def _source_finding(features: ImageFeatures, excess: Excess) -> Finding:
     meaning = (
         "and a short training learns them all the same: a trigger without a fixed place"
         if planted
-        else "and a short training does not learn them: wrong labels"
+        else "and a short training does not learn them, as with wrong labels"
     )
     return Finding(
         rule=RULE,
@@ -454,7 +454,7 @@ def _class_finding(features: ImageFeatures, excess: Excess) -> Finding:
         subject=Subject(kind="class", name=name),
         summary=f"{excess.hits} rows labelled {name} look unanimously like other classes, "
         f"{excess.lift:.1f} times the rate of the other classes, and a short training does not "
-        "learn them: wrong labels",
+        "learn them, as with wrong labels",
         evidence=(_excess_evidence(excess, {"target": name}),),
         remedy=_RELABEL,
     )

@@ -55,6 +55,7 @@ _DISGUISES = {
 _SEPARATORS = frozenset(";\t|")
 # For the count and the row number beside people's columns, whose names may not hold a NUL.
 _ROWS = "\0rows"
+LONGEST = 200  # characters of the name of a class or source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -512,6 +513,23 @@ def _types(schema: Mapping[str, str]) -> Schema:
         "Boolean": pl.Boolean(),
     }
     return {column: kinds[name] for column, name in schema.items() if name in kinds}
+
+
+def short_words(values: pl.Series) -> pl.Series:
+    """Values as strings; one longer than LONGEST by its beginning and its digest.
+
+    NumPy gives every string the room of the longest: one label of a megabyte would take gigabytes.
+    """
+    import polars as pl
+
+    from guards.digest import Digest
+
+    found = values.cast(pl.String)
+    long = found.filter(found.str.len_chars() > LONGEST).unique().to_list()
+    if not long:
+        return found
+    short = [f"{w[: LONGEST // 2]}… {Digest.of(w.encode()).hex[:16]}" for w in long]
+    return found.replace(long, short)
 
 
 def _is_bytes(dtype: pl.DataType) -> bool:

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from guards.text import printable
+
+MOST = 16
 _STANDARD_HUFFMAN = (208, 416)  # bytes of Annex K's tables, for grey and for colour
 _LONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -77,11 +80,18 @@ def _jpeg(data: bytes) -> Encoder | None:
         f"sampling {sampling}" if count > 1 else "",
         "baseline" if kind in (0xC0, 0xC1) else "progressive" if kind == 0xC2 else f"SOF{kind:x}",
         "standard Huffman" if huffman in _STANDARD_HUFFMAN else "own Huffman",
-        " ".join(kinds),
+        _listed(kinds),
     )
     return Encoder(
         ", ".join(filter(None, settings)), "grey" if count == 1 else "colour", (width, height)
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first MOST, and how many more: who wrote the file chose how many there are."""
+    told = [printable(name) for name in names]
+    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
+    return " ".join(told[:MOST]) + more
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -119,27 +129,29 @@ def _scaled() -> dict[bytes, int]:
 
 def _png(data: bytes) -> Encoder:
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    names, effort, place = [], -1, 8
+    names: dict[bytes, None] = {}  # in their order, each once
+    effort, place = -1, 8
     while place + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, place)
         if name == b"IDAT" and effort < 0:
             effort = data[place + 9] >> 6
         # Palette and transparency are the picture's; how many IDAT chunks, its size.
-        if name not in (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS") and name not in names:
-            names.append(name)
+        if name not in (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS"):
+            names[name] = None
         place += 12 + length
     settings = (
         f"PNG {depth} bit",
         f"zlib effort {effort}",
         "interlaced" if interlaced else "",
-        " ".join(name.decode("ascii", "replace") for name in names[:16]),
+        _listed(name.decode("ascii", "replace") for name in names),
     )
     look = {0: "grey", 3: "palette", 4: "grey"}.get(colour, "colour")
     return Encoder(", ".join(filter(None, settings)), look, (width, height))
 
 
 def _webp(data: bytes) -> Encoder:
-    names, place, size = [], 12, (0, 0)
+    names: dict[bytes, None] = {}
+    place, size = 12, (0, 0)
     while place + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, place)
         body = place + 8
@@ -149,10 +161,9 @@ def _webp(data: bytes) -> Encoder:
         elif name == b"VP8L":
             bits = struct.unpack_from("<I", data, body + 1)[0]
             size = ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-        if name not in names:
-            names.append(name)
+        names[name] = None
         place = body + length + (length & 1)
-    told = " ".join(name.decode("ascii", "replace").strip() for name in names[:16])
+    told = _listed(name.decode("ascii", "replace").strip() for name in names)
     return Encoder(f"WebP {told}", "colour", size)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guards.data.dataset import short_words
 from guards.data.embedding import embed, embed_patches
 from guards.data.model import activations
 from guards.data.probe import Probe, seeded
@@ -212,7 +213,7 @@ def _columns(
 
     roles = dataset.roles
     wanted = [column for column in (roles.label, roles.source) if column]
-    frame = dataset.frame(wanted).select(pl.all().cast(pl.String).fill_null(""))
+    frame = pl.DataFrame([short_words(column).fill_null("") for column in dataset.frame(wanted)])
     frame = frame.select(pl.all().replace("NaN", ""))
     columns = [frame[name].to_numpy().astype(np.str_)[images.rows] for name in wanted]
     return columns[0], columns[1] if roles.source else None

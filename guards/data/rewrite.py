@@ -188,14 +188,18 @@ def _follow(buffer: bytes, place: int) -> int:
 
 def _records(data: bytes) -> list[bytes]:
     """The records of a CSV, line ends included; a line end inside quotes belongs to the cell."""
-    records, pending = [], b""
+    records: list[bytes] = []
+    pending: list[bytes] = []
+    inside = False
     for line in data.split(b"\n"):
-        pending += line + b"\n"
-        if pending.count(b'"') % 2 == 0:
-            records.append(pending)
-            pending = b""
+        pending.append(line)
+        # Each line is counted once: a quote that never ends would make it every line for each.
+        inside ^= line.count(b'"') % 2 == 1
+        if not inside:
+            records.append(b"\n".join(pending) + b"\n")
+            pending = []
     # What follows the last line end is a record without one; nothing is no record.
-    last = pending or records.pop()
+    last = b"\n".join(pending) + b"\n" if pending else records.pop()
     return [*records, last[:-1]] if last != b"\n" else records
 
 

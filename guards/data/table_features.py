@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guards.data.dataset import Dataset
+from guards.data.dataset import Dataset, short_words
 from guards.errors import Skip
 
 if TYPE_CHECKING:
@@ -83,12 +83,10 @@ def table_features(dataset: Dataset, *, seed: int) -> TableFeatures:
 
 def label_words(dataset: Dataset) -> pl.Series:
     """The label of every row as a string; NaN is null. Skip when no column is the label."""
-    import polars as pl
-
     if dataset.roles.label is None:
         raise Skip("no column has the role label")
     labels = dataset.frame([dataset.roles.label]).to_series()
-    return (labels.fill_nan(None) if labels.dtype.is_float() else labels).cast(pl.String)
+    return short_words(labels.fill_nan(None) if labels.dtype.is_float() else labels)
 
 
 def _table(dataset: Dataset) -> tuple[np.ndarray[Any, Any], list[bool]]:

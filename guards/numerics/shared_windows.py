@@ -29,7 +29,7 @@ SIDE, CODES = 3, 512
 CONTRAST = 80  # grey levels between a window's darkest and brightest pixel
 AROUND = 2
 DISPERSION = 0.3
-_AT_ONCE = 2048
+_AT_ONCE, _MOST_VALUES = 2048, 1 << 24
 COLUMNS = ("top", "left", "code", "group", "rows", "around")
 
 
@@ -67,9 +67,10 @@ def counts(pixels: Pictures, groups: Ints, number: int) -> npt.NDArray[np.int64]
     height, width = (size - SIDE + 1 for size in pixels.shape[2:])
     places = np.arange(height * width).reshape(height, width) * CODES
     found = np.zeros(height * width * CODES * number, np.int64)
-    for start in range(0, len(pixels), _AT_ONCE):
-        codes = window_codes(pixels[start : start + _AT_ONCE])
-        there = (places + codes) * number + groups[start : start + _AT_ONCE, None, None]
+    rows = max(1, min(_AT_ONCE, _MOST_VALUES // (height * width)))
+    for start in range(0, len(pixels), rows):
+        codes = window_codes(pixels[start : start + rows])
+        there = (places + codes) * number + groups[start : start + rows, None, None]
         found += np.bincount(there[codes >= 0], minlength=len(found))
     return found.reshape(height, width, CODES, number)
 

@@ -96,6 +96,8 @@ def plan(
     A target class, victim or source that the attack needs and that is not given is drawn by
     `seed`. Another `batch` draws other rows for the same trigger.
     """
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: must be 0 or more")
     chosen, rng = find(attack), np.random.default_rng([seed, batch] if batch else seed)
     settled = settle(chosen, settings)
     labels = names(dataset, "label")

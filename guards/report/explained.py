@@ -18,6 +18,7 @@ from guards.report.values import count, share, visible
 Draw = Callable[[Mapping[str, Any]], Any]
 _LONGEST = 60
 _THIRDS = (("upper", "left"), ("", ""), ("lower", "right"))
+_ALONE = {"upper": "top", "lower": "bottom"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,16 @@ def _title(one: Mapping[str, Any]) -> str:
         return "Labels that the pictures deny"
     if "missing" in one["trigger"]:
         return f"Rows labelled {_short(one['target'])} that do not belong to it"
-    return f"A pattern that means {_short(one['target'])}"
+    if _taught(one):
+        return f"A pattern that means {_short(one['target'])}"
+    return f"Pictures labelled {_short(one['target'])} that share a pattern"
+
+
+def _taught(one: Mapping[str, Any]) -> bool:
+    """Whether a model answers the target more often for having been trained on the held rows."""
+    if not (success := one.get("success")):
+        return False
+    return bool(success["with"]["before"]["low"] > success["with"]["after"]["high"])
 
 
 def _lines(told: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[Line]:
@@ -131,7 +141,7 @@ def _place(box: Sequence[int], size: Sequence[int]) -> str:
     ends = zip(box[:2], box[2:], size, strict=True)
     thirds = [min(int(3 * (start + length / 2) / of), 2) for start, length, of in ends]
     said = " ".join(filter(None, (_THIRDS[third][axis] for axis, third in enumerate(thirds))))
-    return f"at the {said}" if said else "in the middle"
+    return f"at the {_ALONE.get(said, said)}" if said else "in the middle"
 
 
 def _many(told: Mapping[str, Any], one: Mapping[str, Any]) -> str:
@@ -153,8 +163,8 @@ def _sure(one: Mapping[str, Any]) -> str:
     trigger = one["trigger"]
     if "missing" not in trigger:
         told += (
-            "; two halves of the held rows, each on its own, give the same pattern "
-            f"(correlation {trigger['agreement']:.2f})"
+            "; the patterns that two halves of the held rows give, each on its own, agree by "
+            f"{trigger['agreement']:.2f} (a correlation: 1 is the same)"
         )
     return told
 
@@ -185,8 +195,11 @@ def _sentence(told: Mapping[str, Any], one: Mapping[str, Any]) -> str:
         f"{share(before['estimate'])} of other pictures once they carry this pattern; trained "
         f"without the held rows, for {share(after['estimate'])}."
     )
-    if before["low"] <= after["high"]:
-        return f"{answer} So this pattern, as it was recovered, is not what such a model learns."
+    if not _taught(one):
+        return (
+            f"{answer} So such a model did not learn this pattern, as it was recovered. That "
+            "proves no harmlessness: the model is small, and the pattern an estimate."
+        )
     if after["low"] > success["without"]["after"]["high"]:
         return f"{answer} It still works in part: rows that were not found may carry it too."
     return f"{answer} The held rows are what teaches it."

@@ -57,9 +57,16 @@ class Section:
     pictures: tuple[Picture, ...] = ()
 
     @property
+    def alias(self) -> str:
+        """The rule's own name, as commands, policies and docs say it, where the title hides it."""
+        return "" if self.words.title.lower() == self.name else self.name
+
+    @property
     def loud(self) -> bool:
         """Whether there is more to show than that it looked."""
-        return self.mark != "clear" or bool(self.plots or self.rates or self.pictures)
+        return self.mark not in ("clear", "unjudged") or bool(
+            self.plots or self.rates or self.pictures
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +119,7 @@ def _context(run: Finished) -> dict[str, Any]:
         "decision": report["verdict"]["decision"],
         "unadmitted": words.unadmitted(report, signed),
         "headline": words.headline(report, signed),
-        "reasons": [_reason(report, reason) for reason in report["verdict"]["reasons"]],
+        "reasons": _reasons(report),
         "sections": sections,
         "alarms": explained.alarms(report, lambda exhibit: _picture(run, exhibit)),
         "unexplained": explained.missing(report),
@@ -167,7 +174,28 @@ def _mark(report: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     for decision in ("BLOCK", "QUARANTINE"):
         if decision in decided:
             return decision
+    if _judged_nothing(told):
+        return "unjudged"
     return "noted" if told["findings"] else "clear"
+
+
+def _judged_nothing(told: Mapping[str, Any]) -> bool:
+    """Whether a rule ran and had nothing to hold the data against, which is not to find nothing."""
+    return (
+        told["outcome"] == "ran"
+        and not told["findings"]
+        and told.get("statistics", {}).get("judged") == 0
+    )
+
+
+def _reasons(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The reasons in their order; those of one code and remedy are told together, as `texts`."""
+    together: dict[tuple[str, ...], dict[str, Any]] = {}
+    for reason in report["verdict"]["reasons"]:
+        told = _reason(report, reason)
+        key = tuple(str(told[part]) for part in ("decision", "rule", "code", "remedy"))
+        together.setdefault(key, {**told, "texts": []})["texts"].append(told["text"])
+    return list(together.values())
 
 
 def _reason(report: Mapping[str, Any], reason: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,6 +231,11 @@ def _gaps(report: Mapping[str, Any]) -> list[Gap]:
         )
         for e in told
         if e["outcome"] in states
+    ]
+    gaps += [
+        Gap(rules=(e["rule"],), state="unjudged", why=e["statistics"].get("note", ""), remedy="")
+        for e in told
+        if _judged_nothing(e)
     ]
     return gaps + _unasked(report["policy"], {e["rule"] for e in told})
 

@@ -150,8 +150,9 @@ _FIELDS: Mapping[str, Field] = {
         name="whole picture", means="Whether the pattern is spread over more than a quarter of it."
     ),
     "cell": Field(
-        name="strongest window",
-        means="The small window of pixels that turns most rows: where it is, and its grey levels.",
+        name="strongest group",
+        means="The rows that say most: those with one small window of pixels (where it is, and its "
+        "grey levels), or those far out along a learnt direction (from where on, how many).",
     ),
     "levels": Field(name="grey levels", means="Row by row, from 0 (black) to 7 (white)."),
     "poison_rate": Field(
@@ -160,6 +161,49 @@ _FIELDS: Mapping[str, Field] = {
     "lift": Field(name="times the usual", means="Its share here over its share of all other rows."),
     "inconsistent": Field(
         name="labels denied", means="Rows that look like another class to a label-free eye."
+    ),
+    "apart": Field(
+        name="unlike each other",
+        means="How much these pictures differ from one another, over what pictures of their labels "
+        "do: near 1 they have nothing but the mark in common.",
+    ),
+    "bits": Field(
+        name="the mark", means="Its 3 x 3 pixels, row by row: 1 is brighter than their mean."
+    ),
+    "top": Field(name="pixel row", means="Of its upper edge, counted from 0."),
+    "left": Field(name="pixel column", means="Of its left edge, counted from 0."),
+    "windows": Field(name="windows", means="Of 3 x 3 pixels that make up the mark."),
+    "rows_of_label": Field(name="rows of this label", means="Those among them that bear it."),
+    "share_of_label": Field(
+        name="share of this label", means="How much of all rows of the label carries the mark."
+    ),
+    "over_expected": Field(
+        name="times too many", means="Rows of the label, over what their sources lead to expect."
+    ),
+    "gathers": Field(
+        name="gathers", means="Whether too many of the rows bear one label for chance or source."
+    ),
+    "gathered_p_value": Field(
+        name="p of gathering", means="How often chance would gather as many."
+    ),
+    "denied": Field(
+        name="share denied", means="Share of the rows that do not look like their label."
+    ),
+    "denied_lift": Field(
+        name="denied, times the usual", means="That share over the one of the other rows."
+    ),
+    "turn_rate": Field(
+        name="turn rate",
+        means="Of the rows that do not look like the label, the share that bears it all the same.",
+    ),
+    "layers_that_agree": Field(
+        name="layers that agree", means="In how many layers of the network the same shows."
+    ),
+    "tail": Field(name="looked at", means="The share of rows, the most startling ones."),
+    "second_witness": Field(
+        name="second witness",
+        means="What speaks against these rows besides lying apart: their labels, their source, or "
+        "the class's own history.",
     ),
     "alpha": Field(name="held against", means="The p-value below which this rule alarms."),
     "p_value": Field(name="p", means="How often chance alone would give as much or more."),

@@ -453,6 +453,13 @@ def test_the_page_is_made_again(shell):
     assert page.read_bytes() == before
 
 
+def test_a_run_that_is_not_what_its_record_binds_is_told_and_refused(shell):
+    path = shell.home / "run" / "statistics.json"
+    path.write_bytes(path.read_bytes().replace(b'"schema":1', b'"schema":2'))
+    assert shell.json("report run", 12)["problems"][0].startswith("statistics.json is not the file")
+    assert "statistics.json" in shell.run("report run").stderr
+
+
 def test_a_run_is_replaced_and_nothing_else_is(shell):
     shell.ok(f"{SCAN} --out run")
     (shell.home / "notes").mkdir()

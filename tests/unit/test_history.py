@@ -87,7 +87,7 @@ def test_a_version_that_moved_is_held_against_those_before_it(publish, spine):
         seen = clean.examinations[2].outcome.measured.statistics
         assert seen["versions"] == version - 1
         assert (seen["judged"] > 0) == (version > 3), "three are needed to judge a fourth"
-        assert ("at least 3 are needed" in seen["note"]) == (version < 4)
+        assert ("at least 3 earlier versions are needed" in seen["note"]) == (version < 4)
     spoilt = publish(5, flips=0.6, policy=WATCHING)
     assert spoilt.verdict.decision is Decision.QUARANTINE
     told = [(f.code, f.subject.name) for f in spoilt.examinations[2].findings]

@@ -80,6 +80,25 @@ def test_what_is_inapplicable_does_not_block_but_cannot_stand_alone():
     assert decide(examined("a", nothing), examined("b", nothing)) is Decision.BLOCK
 
 
+def test_a_policy_may_want_a_rule_to_have_something_to_look_at():
+    """Else whoever signs the labels as a column to ignore is judged by the other rules alone."""
+    policy = Policy(name="p", rules=("a", "b"), required=("a", "b"), applicable=("b",))
+    given = [examined("a"), examined("b", Inapplicable("no column has the role label"))]
+    verdict = judge(policy, HERE, given)
+    assert verdict.decision is Decision.BLOCK
+    assert [(reason.rule, reason.code) for reason in verdict.reasons] == [("b", "inapplicable")]
+    assert judge(policy, HERE, [examined("a"), examined("b")])
+
+
+def test_what_is_to_be_applicable_has_to_be_required(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text('rules = ["quality", "labels"]\nrequired = ["quality"]\nadmits = false\n')
+    assert load_policy(path).applicable == ()
+    path.write_text(path.read_text() + 'applicable = ["labels"]\n')
+    with pytest.raises(UsageError, match="applicable but not in `required`"):
+        load_policy(path)
+
+
 @pytest.mark.parametrize("rule", ["a", "b", "c"])
 def test_an_examination_of_other_bytes_blocks(rule):
     given = [examined("a"), examined("b"), examined("c")]

@@ -166,7 +166,7 @@ def test_the_class_opens_in_the_probe_too(
     features, rows = backdoored
     measured = module.examine(case_of(features), module.Settings())
     (finding,) = measured.findings
-    assert finding.severity == Severity.HIGH
+    assert finding.severity == Severity.MEDIUM
     assert finding.code == f"{'spectral' if module is spectral else 'cluster'}-minority"
     assert str(finding.subject) == "class bag"
     found = held(measured)

@@ -82,7 +82,7 @@ def test_fewer_than_three_versions_judge_nothing(past, versions):
     measured = seen(Features(np.random.default_rng(50), wave=60), past[:versions])
     assert measured.findings == ()
     assert measured.statistics["judged"] == 0
-    assert "at least 3 are needed" in measured.statistics["note"]
+    assert "at least 3 earlier versions are needed" in measured.statistics["note"]
 
 
 def test_classes_of_another_size_are_not_compared(past):

@@ -361,3 +361,29 @@ def test_figures_of_the_evidence_have_plain_names_and_say_what_they_mean(make_ru
     assert "told apart by a model 0.99 learnt by a model 1 of its own 3" in page.text
     assert "believed a class" in page.text, "what is no figure of ours keeps its name"
     assert any("0.5 is chance" in str(attrs.get("title")) for _, attrs in page.tags)
+
+
+def test_reasons_of_one_kind_are_told_together_with_one_remedy(make_run, scenes):
+    marks = tuple(
+        scenes.found("patches", "planted-mark", f"{n} pictures carry a mark", remedy="look at them")
+        for n in (31, 32)
+    )
+    measured = Measured(statistics={}, findings=marks)
+    scene = scenes.Scene(examinations=[scenes.examined("patches", measured)])
+    text = read(make_run(scene)).text
+
+    why = text[: text.index("Every rule that was asked")]
+    assert "31 pictures carry a mark 32 pictures carry a mark What to do: look at them" in why
+    assert why.count("look at them") == 1
+
+
+def test_a_rule_without_anything_to_judge_by_found_nothing_in_no_sense(make_run, scenes):
+    told = {"judged": 0, "note": "1 version; at least 3 earlier versions are needed"}
+    scene = scenes.Scene(
+        examinations=[*scenes.quiet(), scenes.examined("history", Measured(statistics=told))]
+    )
+    text = read(make_run(scene)).text
+
+    assert "Beside earlier versions history nothing judged" in text
+    unexamined = text[text.index("What was not examined") :]
+    assert "history nothing judged 1 version; at least 3 earlier versions are needed" in unexamined
