@@ -9,9 +9,9 @@ witness is one of three, and each has its effect size beside its p-value:
   minorities lead to expect, and (where earlier versions say) beyond what they did before;
 - *history*: the class stands further apart than in the earlier admitted versions.
 
-None of them makes more than MEDIUM: a few wrong labels learnt by heart look like planted rows. The
-rules `spectral` and `clustering` differ in the first witness and share everything here. Of the level
-`alpha` each kind has a third, Bonferroni over the classes (docs/adr/0007-calibration.md).
+None of them makes more than MEDIUM: a few wrong labels learnt by heart look like planted rows.
+The rules `spectral` and `clustering` differ in the first witness and share everything here. Of the
+level `alpha` each kind has a third, Bonferroni over classes (docs/adr/0007-calibration.md).
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Policy:
 
     `rules` are run, in this order; `required` must have looked, unless the signed roles leave a
     rule nothing to look at, which `applicable` forbids for those it names. `pins` name by digest
-    what may steer a check (`contract`, `reference`, `trusted_rows`, `model`); `files` where it lies,
+    what may steer a check (`contract`, `reference`, `trusted_rows`, `model`); `files` where it is,
     relative to the policy, and `model` how weights become a network. `settings` overrides the
     settings of a rule. `false_alarm_budget` is the share of clean scans that may raise an alarm.
     """

@@ -10,8 +10,9 @@ which is about a standard normal's modulus for every symmetric component, howeve
 The p-value, asked for only where a second witness has spoken, is that of the maximum over classes
 under a one-component multivariate t drawn through the same pipeline. Natural classes are not one
 component, so this alone decides nothing: :mod:`guards.conjunction` has the second witnesses, and
-the alarm is MEDIUM. It was HIGH where the probe believed the inconsistent rows, until one of 64 scans of data with 5 % of
-its labels wrong (MNIST, 2,727 rows) was blocked by ten of them, learnt by heart.
+the alarm is MEDIUM. It was HIGH where the probe believed the inconsistent rows, until one of 64
+scans of data with 5 % of its labels wrong (MNIST, 2,727 rows) was blocked by ten of them, learnt
+by heart.
 
 Measured by benchmarks/detection.py on 6,000 Fashion-MNIST rows, 5 seeds a line, with an earlier
 label-free space and the labels as the one second witness; planted rows held
