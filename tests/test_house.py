@@ -243,7 +243,7 @@ def test_verify_loads_nothing_heavy(spine):
 
 
 def test_help_takes_little_of_the_processor():
-    """At most 0.6 s of CPU, the least of three runs, so that a busy machine is no failure."""
+    """At most a second of CPU, the least of three runs, so that a busy machine is no failure."""
     spent = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -251,7 +251,7 @@ def test_help_takes_little_of_the_processor():
         subprocess.run(command, check=True, capture_output=True, env=environment())
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) <= 0.6
+    assert min(spent) <= 1.0
 
 
 def test_the_pinned_dependencies_hold_no_gpu_build():
