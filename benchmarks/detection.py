@@ -226,7 +226,7 @@ def examined(case: Case) -> tuple[list[Examination], dict[str, float]]:
     _ = case.images
     decoded = time.perf_counter()
     _ = case.image_features
-    seconds = {"decode": decoded - started, "features": time.perf_counter() - decoded}
+    seconds = {"decode": decoded - started, "views": time.perf_counter() - decoded}
     examinations = [run(rule, case) for rule in CHECKS if rule not in TABULAR]
     seconds |= {examination.rule: examination.run.seconds for examination in examinations}
     return examinations, {name: round(value, 3) for name, value in seconds.items()}

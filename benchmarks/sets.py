@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def available(data: Path | None = None) -> list[str]:
     return [name for name, found in there.items() if found]
 
 
+@lru_cache(maxsize=2)
 def load(name: str, data: Path | None = None) -> Pictures:
     """Read one of the sets; `data` is where those lie that no package brings."""
     match name:

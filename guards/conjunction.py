@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guards.data import pretrained
 from guards.data.case import Case
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics.minorities import concentration
@@ -126,7 +127,8 @@ def weigh(case: Case, witness: Witness, settings: Settings) -> Measured:
 
 def space(case: Case) -> str:
     """What the features come from; statistics of another space are not comparable."""
-    return case.device if case.model is None else f"{case.device} {case.model.digest.short}"
+    layers = [] if case.model is None else [case.model.digest.short]
+    return " ".join([case.device, pretrained.name(), *layers])
 
 
 def _second(case: Case, witness: Witness, settings: Settings) -> _Second:

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from guards._version import __version__
+from guards.data import pretrained
 from guards.data.case import Case
 from guards.digest import digest_json
 from guards.errors import Skip, UsageError
@@ -113,6 +114,8 @@ def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:
     }
     if rule in _SEED_USERS:
         inputs["seed"] = str(case.seed)
+    if rule in _SEED_USERS and case.roles.image:
+        inputs["pretrained"] = pretrained.name()
     if rule == "drift" and case.reference is not None:
         inputs["reference"] = str(case.reference.digest)
     if rule in _MODEL_USERS and case.model is not None:

@@ -46,6 +46,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guards.data.pretrained import look
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
@@ -56,6 +58,16 @@ MEDIANS, COMPONENTS = 3, 64
 GRADIENTS, CELL, ORIENTATIONS, BLUR = 0.7, 8, 8, 1.0
 PATCH_SIDE, WINDOW, STRIDE, WORDS = 32, 5, 2, 96
 DRAWN, QUIET, FLOOR = 8000, 0.5, 0.0015
+
+
+def label_free(pixels: npt.NDArray[np.uint8], device: str = "cpu") -> npt.NDArray[np.float32]:
+    """The space of looks, (n, at most 3 * COMPONENTS) float32: `embed`, and who knows photographs.
+
+    Each of both is brought to one length. Where the weights are not installed, `embed` alone.
+    """
+    seen = look(pixels, device)
+    plain = embed(pixels, device)
+    return plain if seen is None else np.hstack([plain, components(seen).cpu().numpy()])
 
 
 def embed(pixels: npt.NDArray[np.uint8], device: str = "cpu") -> npt.NDArray[np.float32]:

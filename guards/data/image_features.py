@@ -3,12 +3,14 @@
 Three views of every row, made to disagree where somebody planted something. The *embedding* never
 sees a label, and is blunt on purpose: what a picture looks like, less small marks and faint
 overlays. The *patch view* never sees a label either, and sees little but such marks
-(:mod:`guards.data.embedding` has both, and the table by which they were chosen). The *probe*, a
-small convolutional network trained for a few epochs on the labels as given, is sharp on purpose:
-it learns a trigger within its first epochs. A row whose label its neighbours deny (`share` low)
-and the probe believes (`belief` high) is the mark of a backdoor; a row that both deny is a wrong
-label. On photographs the embedding is weak (its neighbours agree on .46 of 3,000 CIFAR-10 rows),
-and so are the rules that stand on it alone.
+(:mod:`guards.data.embedding` has both, and the table by which they were chosen). Rows that are
+most alike in the patch view do not vouch for one another in the embedding, so that planted rows are
+judged by clean ones. The *probe*, a small convolutional network trained for a few epochs on the
+labels as given, is sharp on purpose: it learns a trigger within its first epochs. A row whose label
+its neighbours deny (`share` low) and the probe believes (`belief` high) is the mark of a backdoor;
+a row that both deny is a wrong label. On photographs the embedding leans on a network that knows
+them (:mod:`guards.data.pretrained`); where its weights are not installed it is weak there, and so
+are the rules that stand on it alone.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guards.data.dataset import short_words
-from guards.data.embedding import embed, embed_patches
+from guards.data.embedding import embed_patches, label_free
 from guards.data.model import activations
 from guards.data.probe import Probe, seeded
 from guards.errors import Skip, UsageError
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from guards.data.images import Images
     from guards.data.model import Model
 
-NEIGHBOURS = 15
+NEIGHBOURS, SAMPLE = 15, 2000
 LEAST_ROWS, LEAST_CLASS, DRAWS = 100, 20, 199
 INCONSISTENT, BELIEVED = 0.1, 0.8
 
@@ -45,13 +47,15 @@ class ImageFeatures:
 
     `rows` (n,) are global row numbers, `labels` (n,) codes into `classes`, `sources` (n,) codes
     into `source_names`, or None. `pixels` is (n, C, H, W) uint8. `embedding` (n, d) is label-free;
-    `share` (n,) is the share of a row's neighbours there that bear its label, `looks` (n,) the
-    label that most of them bear, `looks_share` its share. `belief` (n,) is the probe's mean
-    probability of the given label over the second half of its training. `layers` are the probe's
-    pooled early and middle activations and its penultimate ones, float16, (n, d_i), or those of a
-    model that was given; `extremes` (n, L) the least log-likelihood of each row in each of the
-    probe's normalisation layers. `accuracy` is how often the probe agrees with the labels as given;
-    `resemblance` how often the embedding does.
+    `share` (n,) is the share of a row's neighbours there that bear its label, rows that carry the
+    same mark not counted; `looks` (n,) is the label that most of them bear, `looks_share` its
+    share. `patch_share` (n,) is the share of neighbours with the row's label where little but such
+    marks is seen: planted rows, which `share` finds wrong, are each other's neighbours there.
+    `belief` (n,) is the probe's mean probability of the given label over the second half of its
+    training. `layers` are the probe's pooled early and middle activations and its penultimate
+    ones, float16, (n, d_i), or those of a model that was given; `extremes` (n, L) the least
+    log-likelihood of each row in each of the probe's normalisation layers. `accuracy` is how often
+    the probe agrees with the labels as given; `resemblance` how often the embedding does.
     """
 
     rows: npt.NDArray[np.int64]
@@ -62,6 +66,7 @@ class ImageFeatures:
     pixels: npt.NDArray[np.uint8]
     embedding: npt.NDArray[np.float32]
     share: npt.NDArray[np.float32]
+    patch_share: npt.NDArray[np.float32]
     looks: npt.NDArray[np.int64]
     looks_share: npt.NDArray[np.float32]
     belief: npt.NDArray[np.float32]
@@ -80,18 +85,6 @@ class ImageFeatures:
     def believed(self) -> npt.NDArray[np.bool_]:
         """Inconsistent rows that the probe has learnt all the same: suspects of a backdoor."""
         return self.inconsistent & (self.belief > BELIEVED)
-
-    @cached_property
-    def patch_share(self) -> npt.NDArray[np.float32]:
-        """The share of a row's neighbours with its label where little but a trigger is seen, (n,).
-
-        Planted rows, which `share` finds wrong, are right here: they are each other's neighbours.
-        """
-        import torch
-
-        sharp = torch.as_tensor(embed_patches(self.pixels, self.seed, self.device))
-        near = nearest(sharp.to(self.device), NEIGHBOURS)
-        return agreement(near, self.labels, len(self.classes))[0]
 
     @property
     def resemblance(self) -> float:
@@ -179,10 +172,12 @@ def from_pixels(
     classes, codes = np.unique(labels[known], return_inverse=True)
     _enough(len(known), len(classes))
     kept = pixels[known]
+    embedding, marks = label_free(kept, place), embed_patches(kept, seed, place)
     with seeded(seed):
-        embedding = embed(kept, place)
         probe = Probe(kept, codes, len(classes), place)
-        neighbours = nearest(torch.as_tensor(embedding, device=place), NEIGHBOURS)
+    drawn = np.random.default_rng([seed, 8]).permutation(len(kept))[:SAMPLE]
+    points, signs = (torch.as_tensor(space, device=place) for space in (embedding, marks))
+    neighbours = nearest(points, NEIGHBOURS, marks=signs, sample=drawn)
     share, looks, looks_share = agreement(neighbours, codes, len(classes))
     names, where = ((), None) if sources is None else np.unique(sources[known], return_inverse=True)
     return ImageFeatures(
@@ -194,6 +189,7 @@ def from_pixels(
         pixels=kept,
         embedding=embedding,
         share=share,
+        patch_share=agreement(nearest(signs, NEIGHBOURS), codes, len(classes))[0],
         looks=looks,
         looks_share=looks_share,
         belief=probe.belief,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guards.data.embedding import embed, parts
+from guards.data.embedding import label_free, parts
 from guards.data.probe import PROBE_SIDE, Probe, seeded
 from guards.errors import Skip
 from guards.numerics.conformal import folds
@@ -73,7 +73,7 @@ def picture_scores(
     import torch
 
     with seeded(seed):
-        points = torch.as_tensor(embed(pixels, device), device=device)
+        points = torch.as_tensor(label_free(pixels, device), device=device)
         belief = _out_of_fold(pixels, labels, classes, seed, device)
     denied = np.logaddexp(0, contradiction(points, labels, NEAREST).astype(np.float64) / WARMTH)
     return {"wrong": denied - belief, "planted": denied + belief}

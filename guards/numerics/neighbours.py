@@ -15,18 +15,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK = 1024
+APART = 0.05
 _NEVER = -4.0  # below every cosine
 
 
-def nearest(points: Tensor, k: int, *, cells: Tensor | None = None) -> npt.NDArray[np.int64]:
+def nearest(
+    points: Tensor,
+    k: int,
+    *,
+    marks: Tensor | None = None,
+    sample: npt.NDArray[np.int64] | None = None,
+) -> npt.NDArray[np.int64]:
     """The k rows nearest to each row by cosine similarity, nearest first.
+
+    A planted trigger makes planted rows one another's neighbours, and wrong labels then agree.
+    With `marks`, a space in which rows of the same mark lie together, no row is vouched for by the
+    share APART of all rows that are most like it there: planted rows are judged by rows that do
+    not carry their trigger, as long as they are no larger a share.
 
     Args:
         points: float, (n, d); rows of length 0 are near to nothing in particular.
         k: neighbours wanted; n - 1 are given where there are fewer.
-        cells: int, (n,), rows of one cell are no neighbours of each other, unless fewer than k
-            others are left. A planted trigger makes planted rows one another's neighbours; with
-            the trigger as the cell they are judged by rows that do not carry it.
+        marks: float, (n, e).
+        sample: int, (m,), the rows by which it is estimated how near that share lies; all rows
+            where it is not given. Whoever supplied the rows must not be able to foresee it.
 
     Returns:
         int64, (n, k); a row is never its own neighbour.
@@ -35,12 +47,17 @@ def nearest(points: Tensor, k: int, *, cells: Tensor | None = None) -> npt.NDArr
     from torch.nn.functional import normalize
 
     unit = normalize(points.float(), dim=1)
+    signs = None if marks is None else normalize(marks.float(), dim=1)
+    some = None if signs is None or sample is None else signs[torch.as_tensor(sample)]
     everyone = torch.arange(len(unit), device=unit.device)
     found = []
     for block in torch.split(everyone, BLOCK):
         near = unit[block] @ unit.T
-        if cells is not None:
-            near -= 2.0 * (cells[block][:, None] == cells[None, :])
+        if signs is not None:
+            like = signs[block] @ signs.T
+            drawn = like if some is None else signs[block] @ some.T
+            limit = drawn.topk(max(1, round(APART * drawn.shape[1])), dim=1).values[:, -1:]
+            near -= 2.0 * (like >= limit)
         near[torch.arange(len(block)), block] = _NEVER
         found.append(near.topk(min(k, len(unit) - 1), dim=1).indices.cpu())
     return torch.cat(found).numpy()

@@ -28,13 +28,38 @@ def test_no_row_is_its_own_neighbour_even_among_duplicates() -> None:
     assert (found // 3 == np.arange(30)[:, None] // 3).all()
 
 
-def test_rows_of_one_cell_are_no_neighbours_while_there_are_others() -> None:
-    points = torch.from_numpy(RNG.normal(size=(40, 3)))
-    cells = np.arange(40) % 4
-    found = neighbours.nearest(points, 5, cells=torch.from_numpy(cells))
-    assert (cells[found] != cells[:, None]).all()
-    alone = neighbours.nearest(points, 5, cells=torch.zeros(40))
-    assert alone.shape == (40, 5)
+def test_rows_that_bear_the_same_mark_do_not_vouch_for_one_another() -> None:
+    points, signs = (torch.from_numpy(RNG.normal(size=(200, 6))) for _ in range(2))
+    signs[:8] = signs[0] + 0.01 * signs[:8]
+    points[:8] = points[0] + 0.01 * points[:8]
+    alone = neighbours.nearest(points, 5)
+    assert (alone[:8] < 8).all()
+    apart = neighbours.nearest(points, 5, marks=signs)
+    assert (apart[:8] >= 8).all()
+
+
+def test_those_set_apart_are_the_share_nearest_in_the_space_of_marks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK", 32)
+    points, signs = (torch.from_numpy(RNG.normal(size=(100, 4))) for _ in range(2))
+    found = neighbours.nearest(points, 94, marks=signs)
+    unit = (signs / signs.norm(dim=1, keepdim=True)).numpy()
+    like = unit @ unit.T
+    for row in range(100):
+        # The five most like it, itself among them, are at the end of what is taken.
+        assert set(np.argsort(-like[row])[:5].tolist()) - {row} <= set(range(100)) - set(
+            found[row, :90].tolist()
+        )
+
+
+def test_the_share_set_apart_can_be_told_from_a_sample_and_leaves_somebody() -> None:
+    points, signs = (torch.from_numpy(RNG.normal(size=(300, 4))) for _ in range(2))
+    whole = neighbours.nearest(points, 15, marks=signs)
+    drawn = neighbours.nearest(points, 15, marks=signs, sample=RNG.permutation(300)[:150])
+    assert np.mean([len(set(a) & set(b)) / 15 for a, b in zip(whole, drawn, strict=True)]) > 0.9
+    few = neighbours.nearest(points[:6], 15, marks=torch.ones(6, 2))
+    assert [len(set(line)) for line in few.tolist()] == [5] * 6
 
 
 def test_fewer_rows_than_neighbours_gives_all_others() -> None:
