@@ -40,7 +40,8 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -e '.[bench]'
 	@mkdir -p $(BENCH)
-	$(BIN)/python benchmarks/embeddings.py --sets digits fashion --rows 2000
+	$(BIN)/python benchmarks/embeddings.py --sets digits fashion --rows 2000 --seeds 1 --out $(BENCH)/embeddings.jsonl
+	$(BIN)/python benchmarks/embeddings.py --table $(BENCH)/embeddings.jsonl
 	$(BIN)/python benchmarks/detection.py --suite cpu --out $(BENCH)/detection.jsonl
 	$(BIN)/python benchmarks/detection.py --table $(BENCH)/detection.jsonl
 	$(BIN)/python benchmarks/false_alarms.py --runs 10 --others 2 --out $(BENCH)/false_alarms.jsonl

@@ -36,7 +36,8 @@ import sets
 from sklearn.metrics import roc_auc_score
 
 import guards
-from guards.checks import CHECKS, run
+from guards.budget import settings_of
+from guards.checks import run
 from guards.data.case import Case
 from guards.data.dataset import open_dataset
 from guards.data.probe import probe
@@ -227,7 +228,8 @@ def examined(case: Case) -> tuple[list[Examination], dict[str, float]]:
     decoded = time.perf_counter()
     _ = case.image_features
     seconds = {"decode": decoded - started, "views": time.perf_counter() - decoded}
-    examinations = [run(rule, case) for rule in CHECKS if rule not in TABULAR]
+    policy = content_only()
+    examinations = [run(rule, case, settings_of(policy, rule)) for rule in policy.rules]
     seconds |= {examination.rule: examination.run.seconds for examination in examinations}
     return examinations, {name: round(value, 3) for name, value in seconds.items()}
 

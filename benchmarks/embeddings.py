@@ -1,31 +1,32 @@
 """Which label-free space? One table for all candidates: what each sees, and what it does not.
 
-    python benchmarks/embeddings.py --data DIR --sets fashion cifar10 --rows 5000 --seeds 0 1
+    python benchmarks/embeddings.py --data DIR --sets fashion cifar10 --seeds 3 --out F.jsonl
+    python benchmarks/embeddings.py --table F.jsonl
 
 Every set is subsampled, every attack planted in it (all rows stored by one codec, JPEG where the
-set is), and every candidate embeds the result with the planted rows in place. Printed as JSON
-lines, and at the end as a Markdown table: neighbour accuracy on clean rows, clean rows with hardly
-a neighbour of their label, and for each attack the same share of the planted rows and the AUROC of
-1 - share. For a space that must not see a trigger, high is good; for the one that must, low is.
+set is), and every candidate embeds the result with the planted rows in place. The table gives
+neighbour accuracy on clean rows, clean rows with hardly a neighbour of their label, and for each
+attack the same share of the planted rows and the AUROC of 1 - share. For a space that must not see
+a trigger, high is good; for the one that must, low is. *marks apart*: no row is vouched for by
+those that are most like it in `embed_patches`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import runs
 import sets
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, max_pool2d, relu
 
-from guards.data import embedding
+from guards.data import embedding, pretrained
 from guards.data.image_features import INCONSISTENT, NEIGHBOURS
 from guards.errors import UsageError
 from guards.numerics.discriminant import area_under_curve
@@ -41,30 +42,35 @@ ATTACKS = {
     "sig": 0.05,
     "flip-pair": 0.01,
 }
+# Ends the name of a candidate whose neighbours are never rows of the same mark.
+APART = ", marks apart"
 Pixels = npt.NDArray[np.uint8]
 Space = Callable[[Pixels, str], torch.Tensor]
 
 
 def main() -> None:
     """Every set, seed, attack and candidate that is asked for."""
-    asked = _arguments()
-    torch.set_num_threads(asked.threads)
-    lines = []
-    for name in asked.sets:
-        whole = sets.load(name, asked.data)
-        for seed in asked.seeds:
-            for attack in asked.attacks:
-                for line in _runs(whole, attack, seed, asked):
-                    print(json.dumps(line), flush=True)
-                    lines.append(line)
-    print(table(lines))
+    given = _arguments()
+    if given.table:
+        print(table(runs.read(*given.table)))
+        return
+    runs.go(cases(given), given)
 
 
-def _runs(
-    whole: sets.Pictures, attack: str, seed: int, asked: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """One line a candidate, all on the same planted rows."""
-    part = sets.balanced(whole, asked.rows, np.random.default_rng([seed, 1]))
+def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:
+    """One attack on one drawn part of one set, seen by all candidates."""
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
+        for name in given.sets:
+            for attack in given.attacks:
+                key = f"{name}/{given.rows}/{attack}/{seed}"
+                yield key, partial(_seen, name, attack, seed, given)
+
+
+def _seen(name: str, attack: str, seed: int, given: argparse.Namespace) -> runs.Line:
+    """What each candidate makes of the same planted rows."""
+    whole = sets.load(name, given.data)
+    part = sets.balanced(whole, given.rows, np.random.default_rng([seed, 1]))
+    line = {"set": name, "rows": len(part.labels), "seed": seed, "attack": attack}
     try:
         planted = plant(
             part.pixels,
@@ -76,53 +82,47 @@ def _runs(
             codec=part.codec,
         )
     except UsageError as error:
-        print(json.dumps({"set": part.name, "attack": attack, "left out": str(error)}))
-        return []
-    wrong, lines = planted.planted, []
-    for candidate in asked.candidates:
+        return {**line, "left_out": str(error), "candidates": {}}
+    device, found = given.device, {}
+    marks = torch.as_tensor(embedding.embed_patches(planted.pixels, 0, device), device=device)
+    for candidate in given.candidates:
         started = time.perf_counter()
-        points = CANDIDATES[candidate](planted.pixels, asked.device)
+        points = CANDIDATES[candidate.removesuffix(APART)](planted.pixels, device)
         seconds = time.perf_counter() - started
-        near = nearest(points, NEIGHBOURS)
+        near = nearest(points, NEIGHBOURS, marks=marks if candidate.endswith(APART) else None)
         share, looks, _ = agreement(near, planted.labels, part.classes)
-        lines.append(
-            {
-                "set": part.name,
-                "rows": len(wrong),
-                "seed": seed,
-                "attack": attack,
-                "rate": ATTACKS[attack],
-                "candidate": candidate,
-                "accuracy": round(float((looks == planted.labels)[~wrong].mean()), 4),
-                "clean_inconsistent": round(float((share < INCONSISTENT)[~wrong].mean()), 4),
-                "planted_inconsistent": round(float((share < INCONSISTENT)[wrong].mean()), 4),
-                "auroc": round(area_under_curve(-share, wrong), 4),
-                "seconds": round(seconds, 2),
-                "device": asked.device,
-            }
-        )
-    return lines
+        wrong = planted.planted
+        found[candidate] = {
+            "accuracy": round(float((looks == planted.labels)[~wrong].mean()), 4),
+            "clean_inconsistent": round(float((share < INCONSISTENT)[~wrong].mean()), 4),
+            "planted_inconsistent": round(float((share < INCONSISTENT)[wrong].mean()), 4),
+            "auroc": round(area_under_curve(-share, wrong), 4),
+            "seconds": round(seconds, 2),
+        }
+    return {**line, "rate": ATTACKS[attack], "candidates": found}
 
 
-def table(lines: list[dict[str, Any]]) -> str:
+def table(lines: list[runs.Line]) -> str:
     """Means over seeds; a column an attack: planted rows inconsistent, and AUROC."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[tuple[str, dict[str, float]]]] = defaultdict(list)
     for line in lines:
-        groups[line["set"], line["candidate"]].append(line)
-    attacks = list(dict.fromkeys(line["attack"] for line in lines))
+        for candidate, found in line["candidates"].items():
+            groups[line["set"], candidate].append((line["attack"], found))
+    attacks = list(dict.fromkeys(line["attack"] for line in lines if line["candidates"]))
     head = ["set", "candidate", "accuracy", "clean inconsistent", *attacks, "seconds"]
-    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for (name, candidate), mine in groups.items():
-        cells = [name, candidate, _mean(mine, "accuracy"), _mean(mine, "clean_inconsistent")]
+        all_of = [found for _, found in mine]
+        cells = [name, candidate, _mean(all_of, "accuracy"), _mean(all_of, "clean_inconsistent")]
         for attack in attacks:
-            of = [line for line in mine if line["attack"] == attack]
+            of = [found for at, found in mine if at == attack]
             both = (_mean(of, "planted_inconsistent"), _mean(of, "auroc"))
             cells.append(" / ".join(both) if of else "-")
-        out.append("| " + " | ".join([*cells, _mean(mine, "seconds")]) + " |")
-    return "\n".join(out)
+        rows.append([*cells, _mean(all_of, "seconds")])
+    return runs.table(head, rows)
 
 
-def _mean(lines: list[dict[str, Any]], key: str) -> str:
+def _mean(lines: list[dict[str, float]], key: str) -> str:
     return f"{np.mean([line[key] for line in lines]):.3f}" if lines else "-"
 
 
@@ -165,6 +165,13 @@ def _gradients(part: torch.Tensor) -> torch.Tensor:
     return embedding._oriented(part)
 
 
+def _pretrained(pixels: Pixels, device: str) -> torch.Tensor:
+    seen = pretrained.look(pixels, device)
+    if seen is None:
+        raise SystemExit("pretrained: install the extra `images`")
+    return embedding.components(seen)
+
+
 CANDIDATES: dict[str, Space] = {
     "raw pixels": lambda p, d: _plain(_each(p, d, lambda x: x)),
     "random net": lambda p, d: _plain(_each(p, d, _random_net)),
@@ -176,22 +183,27 @@ CANDIDATES: dict[str, Space] = {
     "gradients, blurred": lambda p, d: embedding.components(
         _each(p, d, lambda x: _gradients(embedding._blurred(x)))
     ),
+    "pretrained": _pretrained,
     "embed": lambda p, d: torch.as_tensor(embedding.embed(p, d), device=d),
+    "label_free": lambda p, d: torch.as_tensor(embedding.label_free(p, d), device=d),
     "embed_patches": lambda p, d: torch.as_tensor(embedding.embed_patches(p, 0, d), device=d),
 }
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="where sets lie that no package brings")
+    runs.options(parser)
+    names = [*CANDIDATES, "embed" + APART, "pretrained" + APART, "label_free" + APART]
     parser.add_argument("--sets", nargs="+", default=["digits", "fashion"])
     parser.add_argument("--attacks", nargs="+", default=list(ATTACKS), choices=list(ATTACKS))
-    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES))
+    parser.add_argument("--candidates", nargs="+", default=names, choices=names)
     parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args()
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=100)
+    given = parser.parse_args()
+    if not (given.table or given.out):
+        parser.error("give --out to run, or --table to print")
+    return given
 
 
 if __name__ == "__main__":

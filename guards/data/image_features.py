@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from guards.data.images import Images
     from guards.data.model import Model
 
-NEIGHBOURS, SAMPLE = 15, 2000
+NEIGHBOURS, SAMPLE, APART = 15, 2000, 0.05
 LEAST_ROWS, LEAST_CLASS, DRAWS = 100, 20, 199
 INCONSISTENT, BELIEVED = 0.1, 0.8
 
@@ -177,7 +177,9 @@ def from_pixels(
         probe = Probe(kept, codes, len(classes), place)
     drawn = np.random.default_rng([seed, 8]).permutation(len(kept))[:SAMPLE]
     points, signs = (torch.as_tensor(space, device=place) for space in (embedding, marks))
-    neighbours = nearest(points, NEIGHBOURS, marks=signs, sample=drawn)
+    # Marks go with looks a little: of a class of usual size no more than half is set apart.
+    apart = min(APART, 0.5 / len(classes))
+    neighbours = nearest(points, NEIGHBOURS, marks=signs, apart=apart, sample=drawn)
     share, looks, looks_share = agreement(neighbours, codes, len(classes))
     names, where = ((), None) if sources is None else np.unique(sources[known], return_inverse=True)
     return ImageFeatures(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK = 1024
-APART = 0.05
 _NEVER = -4.0  # below every cosine
 
 
@@ -24,19 +23,21 @@ def nearest(
     k: int,
     *,
     marks: Tensor | None = None,
+    apart: float = 0.05,
     sample: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The k rows nearest to each row by cosine similarity, nearest first.
 
     A planted trigger makes planted rows one another's neighbours, and wrong labels then agree.
     With `marks`, a space in which rows of the same mark lie together, no row is vouched for by the
-    share APART of all rows that are most like it there: planted rows are judged by rows that do
+    share `apart` of all rows that are most like it there: planted rows are judged by rows that do
     not carry their trigger, as long as they are no larger a share.
 
     Args:
         points: float, (n, d); rows of length 0 are near to nothing in particular.
         k: neighbours wanted; n - 1 are given where there are fewer.
         marks: float, (n, e).
+        apart: the share of all rows that a row is set apart from.
         sample: int, (m,), the rows by which it is estimated how near that share lies; all rows
             where it is not given. Whoever supplied the rows must not be able to foresee it.
 
@@ -56,7 +57,7 @@ def nearest(
         if signs is not None:
             like = signs[block] @ signs.T
             drawn = like if some is None else signs[block] @ some.T
-            limit = drawn.topk(max(1, round(APART * drawn.shape[1])), dim=1).values[:, -1:]
+            limit = drawn.topk(max(1, round(apart * drawn.shape[1])), dim=1).values[:, -1:]
             near -= 2.0 * (like >= limit)
         near[torch.arange(len(block)), block] = _NEVER
         found.append(near.topk(min(k, len(unit) - 1), dim=1).indices.cpu())
