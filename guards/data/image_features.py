@@ -53,9 +53,8 @@ class ImageFeatures:
     marks is seen: planted rows, which `share` finds wrong, are each other's neighbours there.
     `belief` (n,) is the probe's mean probability of the given label over the second half of its
     training. `layers` are the probe's pooled early and middle activations and its penultimate
-    ones, float16, (n, d_i), or those of a model that was given; `extremes` (n, L) the least
-    log-likelihood of each row in each of the probe's normalisation layers. `accuracy` is how often
-    the probe agrees with the labels as given; `resemblance` how often the embedding does.
+    ones, float16, (n, d_i), or those of a model that was given. `accuracy` is how often the probe
+    agrees with the labels as given; `resemblance` how often the embedding does.
     """
 
     rows: npt.NDArray[np.int64]
@@ -70,7 +69,6 @@ class ImageFeatures:
     looks: npt.NDArray[np.int64]
     looks_share: npt.NDArray[np.float32]
     belief: npt.NDArray[np.float32]
-    extremes: npt.NDArray[np.float64]
     layers: tuple[npt.NDArray[np.float16], ...]
     accuracy: float
     seed: int
@@ -195,7 +193,6 @@ def from_pixels(
         looks=looks,
         looks_share=looks_share,
         belief=probe.belief,
-        extremes=probe.extremes,
         layers=probe.layers if model is None else activations(model, kept, place),
         accuracy=probe.accuracy,
         seed=seed,

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guards.data.embedding import parts
-from guards.numerics.extremes import likelihood_extremes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -58,8 +57,7 @@ class Probe:
     `classify(pixels)` gives labels for other pictures: how an attack's success is measured.
     `net` takes `inputs` (n, C, H, W) and gives logits; `history` (n, epochs) is the probability of
     the given label in every epoch, before the step on that row, and `belief` (n,) its mean over
-    the second half. `layers` are the pooled early and middle activations and the penultimate ones,
-    `extremes` (n, L) the least log-likelihoods in the L normalisation layers.
+    the second half. `layers` are the pooled early and middle activations and the penultimate ones.
     """
 
     def __init__(
@@ -88,8 +86,6 @@ class Probe:
         self.belief = self.history[:, self.history.shape[1] // 2 :].mean(1)
         self.layers, answers = self._activations(self.inputs)
         self.accuracy = float((answers == labels).mean())
-        with _repeatable(place):
-            self.extremes = likelihood_extremes(self.net, self.inputs)
 
     def classify(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """The probe's labels for other pictures of the same size, (m,)."""

@@ -88,12 +88,6 @@ RULES: Mapping[str, Rule] = {
         blind="Labels that are right, triggers that as many rows carry under their right label, "
         "and what the training does not learn.",
     ),
-    "extremes": Rule(
-        title="Layer extremes",
-        question="Do the rows that startle a layer of the probe most have the wrong label?",
-        blind="Triggers without an edge (blends, waves, warps), marks as faint as the pictures' "
-        "own contrast, and labels that are right.",
-    ),
     "spectral": Rule(
         title="Spectral signatures",
         question="Do a few rows lie far out on one side of their class, and not belong to it?",
