@@ -27,7 +27,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, max_pool2d, relu
 
 from guards.data import embedding, pretrained
-from guards.data.image_features import INCONSISTENT, NEIGHBOURS
+from guards.data.image_features import INCONSISTENT
 from guards.errors import UsageError
 from guards.numerics.discriminant import area_under_curve
 from guards.numerics.neighbours import agreement, nearest
@@ -89,7 +89,9 @@ def _seen(name: str, attack: str, seed: int, given: argparse.Namespace) -> runs.
         started = time.perf_counter()
         points = CANDIDATES[candidate.removesuffix(APART)](planted.pixels, device)
         seconds = time.perf_counter() - started
-        near = nearest(points, NEIGHBOURS, marks=marks if candidate.endswith(APART) else None)
+        near = nearest(
+            points, embedding.NEIGHBOURS, marks=marks if candidate.endswith(APART) else None
+        )
         share, looks, _ = agreement(near, planted.labels, part.classes)
         wrong = planted.planted
         found[candidate] = {
@@ -185,7 +187,9 @@ CANDIDATES: dict[str, Space] = {
     ),
     "pretrained": _pretrained,
     "embed": lambda p, d: torch.as_tensor(embedding.embed(p, d), device=d),
-    "label_free": lambda p, d: torch.as_tensor(embedding.label_free(p, d), device=d),
+    "embed, pretrained": lambda p, d: torch.cat(
+        [torch.as_tensor(embedding.embed(p, d), device=d), _pretrained(p, d)], 1
+    ),
     "embed_patches": lambda p, d: torch.as_tensor(embedding.embed_patches(p, 0, d), device=d),
 }
 
@@ -193,7 +197,7 @@ CANDIDATES: dict[str, Space] = {
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     runs.options(parser)
-    names = [*CANDIDATES, "embed" + APART, "pretrained" + APART, "label_free" + APART]
+    names = [*CANDIDATES, "embed" + APART, "pretrained" + APART, "embed, pretrained" + APART]
     parser.add_argument("--sets", nargs="+", default=["digits", "fashion"])
     parser.add_argument("--attacks", nargs="+", default=list(ATTACKS), choices=list(ATTACKS))
     parser.add_argument("--candidates", nargs="+", default=names, choices=names)

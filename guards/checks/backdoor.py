@@ -62,7 +62,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.data.case import Case
-from guards.data.image_features import INCONSISTENT, NEIGHBOURS
+from guards.data.embedding import NEIGHBOURS
+from guards.data.image_features import INCONSISTENT
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics import discriminant, seeds
 from guards.numerics.enrichment import beta_binomial_tail

@@ -47,6 +47,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guards.data.pretrained import look
+from guards.numerics.neighbours import agreement, nearest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,19 +56,34 @@ if TYPE_CHECKING:
 
 EMBEDDING_SIDE, LEAST_SIDE = 28, 8
 MEDIANS, COMPONENTS = 3, 64
+NEIGHBOURS, SUFFICES = 15, 0.7
 GRADIENTS, CELL, ORIENTATIONS, BLUR = 0.7, 8, 8, 1.0
 PATCH_SIDE, WINDOW, STRIDE, WORDS = 32, 5, 2, 96
 DRAWN, QUIET, FLOOR = 8000, 0.5, 0.0015
 
 
-def label_free(pixels: npt.NDArray[np.uint8], device: str = "cpu") -> npt.NDArray[np.float32]:
-    """The space of looks, (n, at most 3 * COMPONENTS) float32: `embed`, and who knows photographs.
+def label_free(
+    pixels: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    device: str = "cpu",
+) -> tuple[npt.NDArray[np.float32], bool]:
+    """The space of looks for these pictures, (n, d) float32, and whether it is the blunt one alone.
 
-    Each of both is brought to one length. Where the weights are not installed, `embed` alone.
+    The blunt space is blind to triggers, and enough for drawings: in it most neighbours of a row
+    bear its label. Where fewer than SUFFICES do, as with photographs, it is joined by what a
+    network sees that knows them, which sees overlays too. Labels decide only which of the two.
     """
-    seen = look(pixels, device)
+    import torch
+
     plain = embed(pixels, device)
-    return plain if seen is None else np.hstack([plain, components(seen).cpu().numpy()])
+    near = nearest(torch.as_tensor(plain, device=device), NEIGHBOURS)
+    looks = agreement(near, labels, classes)[1]
+    if (looks == labels).mean() >= SUFFICES:
+        return plain, True
+    seen = look(pixels, device)
+    wide = plain if seen is None else np.hstack([plain, components(seen).cpu().numpy()])
+    return wide, False
 
 
 def embed(pixels: npt.NDArray[np.uint8], device: str = "cpu") -> npt.NDArray[np.float32]:

@@ -3,14 +3,16 @@
 Three views of every row, made to disagree where somebody planted something. The *embedding* never
 sees a label, and is blunt on purpose: what a picture looks like, less small marks and faint
 overlays. The *patch view* never sees a label either, and sees little but such marks
-(:mod:`guards.data.embedding` has both, and the table by which they were chosen). Rows that are
-most alike in the patch view do not vouch for one another in the embedding, so that planted rows are
-judged by clean ones. The *probe*, a small convolutional network trained for a few epochs on the
-labels as given, is sharp on purpose: it learns a trigger within its first epochs. A row whose label
-its neighbours deny (`share` low) and the probe believes (`belief` high) is the mark of a backdoor;
-a row that both deny is a wrong label. On photographs the embedding leans on a network that knows
-them (:mod:`guards.data.pretrained`); where its weights are not installed it is weak there, and so
-are the rules that stand on it alone.
+(:mod:`guards.data.embedding` has both, and the table by which they were chosen). The *probe*, a
+small convolutional network trained for a few epochs on the labels as given, is sharp on purpose:
+it learns a trigger within its first epochs. A row whose label its neighbours deny (`share` low)
+and the probe believes (`belief` high) is the mark of a backdoor; a row that both deny is a wrong
+label.
+
+On photographs the embedding leans on a network that knows them (:mod:`guards.data.pretrained`).
+That one sees overlays too, so there the rows that are most alike in the patch view do not vouch
+for one another: planted rows are judged by clean ones. Where its weights are not installed the
+embedding is weak on photographs, and so are the rules that stand on it alone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guards.data.dataset import short_words
-from guards.data.embedding import embed_patches, label_free
+from guards.data.embedding import NEIGHBOURS, embed_patches, label_free
 from guards.data.model import activations
 from guards.data.probe import Probe, seeded
 from guards.errors import Skip, UsageError
@@ -31,12 +33,13 @@ from guards.numerics.neighbours import agreement, nearest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from torch import Tensor
 
     from guards.data.dataset import Dataset
     from guards.data.images import Images
     from guards.data.model import Model
 
-NEIGHBOURS, SAMPLE, APART = 15, 2000, 0.05
+SAMPLE, APART = 2000, 0.05
 LEAST_ROWS, LEAST_CLASS, DRAWS = 100, 20, 199
 INCONSISTENT, BELIEVED = 0.1, 0.8
 
@@ -47,14 +50,14 @@ class ImageFeatures:
 
     `rows` (n,) are global row numbers, `labels` (n,) codes into `classes`, `sources` (n,) codes
     into `source_names`, or None. `pixels` is (n, C, H, W) uint8. `embedding` (n, d) is label-free;
-    `share` (n,) is the share of a row's neighbours there that bear its label, rows that carry the
-    same mark not counted; `looks` (n,) is the label that most of them bear, `looks_share` its
-    share. `patch_share` (n,) is the share of neighbours with the row's label where little but such
-    marks is seen: planted rows, which `share` finds wrong, are each other's neighbours there.
-    `belief` (n,) is the probe's mean probability of the given label over the second half of its
-    training. `layers` are the probe's pooled early and middle activations and its penultimate
-    ones, float16, (n, d_i), or those of a model that was given. `accuracy` is how often the probe
-    agrees with the labels as given; `resemblance` how often the embedding does.
+    `share` (n,) is the share of a row's neighbours there that bear its label (rows of the same mark
+    not counted, where the space sees marks); `looks` (n,) is the label that most of them bear,
+    `looks_share` its share. `patch_share` (n,) is the share of neighbours with the row's label
+    where little but marks is seen: planted rows, which `share` finds wrong, are each other's
+    neighbours there. `belief` (n,) is the probe's mean probability of the given label over the
+    second half of its training. `layers` are the probe's pooled early and middle activations and
+    its penultimate ones, float16, (n, d_i), or those of a model that was given. `accuracy` is how
+    often the probe agrees with the labels as given; `resemblance` how often the embedding does.
     """
 
     rows: npt.NDArray[np.int64]
@@ -170,15 +173,13 @@ def from_pixels(
     classes, codes = np.unique(labels[known], return_inverse=True)
     _enough(len(known), len(classes))
     kept = pixels[known]
-    embedding, marks = label_free(kept, place), embed_patches(kept, seed, place)
+    embedding, blunt = label_free(kept, codes, len(classes), place)
+    marks = embed_patches(kept, seed, place)
     with seeded(seed):
         probe = Probe(kept, codes, len(classes), place)
-    drawn = np.random.default_rng([seed, 8]).permutation(len(kept))[:SAMPLE]
     points, signs = (torch.as_tensor(space, device=place) for space in (embedding, marks))
-    # Marks go with looks a little: of a class of usual size no more than half is set apart.
-    apart = min(APART, 0.5 / len(classes))
-    neighbours = nearest(points, NEIGHBOURS, marks=signs, apart=apart, sample=drawn)
-    share, looks, looks_share = agreement(neighbours, codes, len(classes))
+    near = nearest(points, NEIGHBOURS) if blunt else _apart(points, signs, len(classes), seed)
+    share, looks, looks_share = agreement(near, codes, len(classes))
     names, where = ((), None) if sources is None else np.unique(sources[known], return_inverse=True)
     return ImageFeatures(
         rows=(np.arange(len(labels)) if rows is None else rows)[known],
@@ -198,6 +199,13 @@ def from_pixels(
         seed=seed,
         device=place,
     )
+
+
+def _apart(points: Tensor, signs: Tensor, classes: int, seed: int) -> npt.NDArray[np.int64]:
+    """Neighbours in a space that sees marks too, none of which is a row of the same mark."""
+    drawn = np.random.default_rng([seed, 8]).permutation(len(points))[:SAMPLE]
+    # Marks go with looks a little: of a class of usual size no more than half is set apart.
+    return nearest(points, NEIGHBOURS, marks=signs, apart=min(APART, 0.5 / classes), sample=drawn)
 
 
 def _columns(

@@ -73,7 +73,7 @@ def picture_scores(
     import torch
 
     with seeded(seed):
-        points = torch.as_tensor(label_free(pixels, device), device=device)
+        points = torch.as_tensor(label_free(pixels, labels, classes, device)[0], device=device)
         belief = _out_of_fold(pixels, labels, classes, seed, device)
     denied = np.logaddexp(0, contradiction(points, labels, NEAREST).astype(np.float64) / WARMTH)
     return {"wrong": denied - belief, "planted": denied + belief}

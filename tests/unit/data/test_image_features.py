@@ -43,7 +43,7 @@ def test_shapes_belong_together(planted: tuple[ImageFeatures, np.ndarray]) -> No
     features, _ = planted
     n = SMALL - 5
     assert features.rows.tolist() == list(range(n))
-    assert features.embedding.shape == (n, 3 * embedding.COMPONENTS)
+    assert features.embedding.shape == (n, 2 * embedding.COMPONENTS)
     assert [layer.shape for layer in features.layers] == [(n, 256), (n, 128), (n, 64)]
     assert all(layer.dtype == np.float16 for layer in features.layers)
     assert features.classes == tuple(sorted(features.classes))

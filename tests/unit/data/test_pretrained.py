@@ -95,11 +95,29 @@ def test_other_weights_are_refused(file: Path) -> None:
         pretrained.read_weights(bytes(data))
 
 
-def test_without_the_package_the_plain_space_is_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = RNG.integers(0, 256, (120, 3, 32, 32)).astype(np.uint8)
-    assert pretrained.name() == "efficientnet-lite0"
-    assert embedding.label_free(pixels).shape == (120, 3 * embedding.COMPONENTS)
+def test_drawings_need_no_network_and_photographs_get_one_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels, labels = _drawings()
+    points, blunt = embedding.label_free(pixels, labels, 3)
+    assert blunt
+    assert np.array_equal(points, embedding.embed(pixels))
+    noise = RNG.integers(0, 256, (120, 3, 32, 32)).astype(np.uint8)
+    points, blunt = embedding.label_free(noise, labels, 3)
+    assert not blunt
+    assert points.shape == (120, 3 * embedding.COMPONENTS)
     monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package_is_installed")
     assert pretrained.name() == "none"
-    assert pretrained.look(pixels) is None
-    assert np.array_equal(embedding.label_free(pixels), embedding.embed(pixels))
+    assert pretrained.look(noise) is None
+    points, blunt = embedding.label_free(noise, labels, 3)
+    assert not blunt
+    assert np.array_equal(points, embedding.embed(noise))
+
+
+def _drawings() -> tuple[np.ndarray, np.ndarray]:
+    """Three kinds of bars, 40 of each, and their labels."""
+    labels = np.repeat(np.arange(3), 40)
+    pixels = RNG.integers(0, 40, (120, 1, 28, 28))
+    for row, label in enumerate(labels):
+        pixels[row, 0, 8 * label : 8 * label + 10] += 180
+    return pixels.astype(np.uint8), labels
