@@ -1,7 +1,8 @@
 """Did the data move away from a stored reference, and is that a season or a fault?
 
-Formula: per column Kolmogorov-Smirnov's D against the reference's quantile grid, less the grid's
-own error (numbers), or total variation less its mean under sampling (words); the p-values are
+Formula: per column Kolmogorov-Smirnov's D against the steps of the reference's distribution
+function, less their own error (numbers; of texts the lengths, of vectors the norms), or total
+variation less its mean under sampling (words); the p-values are
 corrected by Benjamini and Hochberg over columns, and nothing is told without an effect size
 beside. Then, for each group of a categorical column, the share of its rows that changed bin in
 another column is held against that of its peers and against the blocks of the reference among
@@ -18,28 +19,29 @@ changed rows were held, and nine in ten of them.
 
 The known way around it: move every group alike, or slowly enough that no batch differs from the
 reference by the minimum effect (keep the reference pinned, never roll it); a cluster of less than
-`min_rows` rows; values moved within one of 32 quantile bins.
+`min_rows` rows; values moved within one of 24 quantile bins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
-from guards.data.dataset import Dataset
 from guards.data.profile import (
     CategoryColumn,
-    Cells,
     Column,
+    Encoded,
+    Groups,
     NumericColumn,
-    Profile,
-    cell_counts,
-    encode,
-    profiled,
-    values_of,
+    Observed,
+    Seen,
+    coarse,
+    coarse_bins,
+    encoded,
+    numeric_part,
 )
 from guards.errors import Skip
 from guards.findings import (
@@ -55,10 +57,11 @@ from guards.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
 
 NEEDS = frozenset({"feature"})
 _PLOTTED = 18
+_SUSPECTS = 64  # groups, the largest first, whose rows are looked up
+_BY_VALUE = ("missing-jump", "new-categories")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,119 +108,123 @@ class _Moved:
     def name(self) -> str:
         return self.column.name
 
+    @property
+    def spread(self) -> float:
+        return _spread_source(self.column).spread
+
+    @property
+    def null_spread(self) -> float:
+        return _spread_source(self.column).null_spread
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Local:
-    """One group that moved where its peers did not; `rows` are global, `scores` theirs."""
+    """One group that moved where its peers did not; `scores` are those of the column's bins.
+
+    `held` counts the group's rows in bins of which half and more is new; `rows` are the first of
+    them, by global number, with their scores.
+    """
 
     column: str
     by: str
     group: str
+    code: int
     size: int
     moved: float
     excess: float
     p_value: float
-    rows: np.ndarray[Any, Any]
     scores: np.ndarray[Any, Any]
+    held: int
+    rows: tuple[tuple[int, float], ...] = ()
 
 
 def examine(case: Case, settings: Settings) -> Measured:
     """Hold every column, and every group of rows, against the reference profile."""
     if case.reference is None:
         raise Skip("no reference; give --reference, or pin one in the policy under [files]")
-    dataset, profile = case.dataset, case.reference
-    present = [column for column in profile.columns if column.name in profiled(dataset)]
-    values = {column.name: values_of(dataset, column.name) for column in present}
-    alike = [column for column in present if _kind(values[column.name]) == _kind_of(column)]
-    codes = {column.name: encode(column, values[column.name]) for column in alike}
-    moved = _corrected([_compare(column, values[column.name], codes) for column in alike])
-    local = _distinct(_local_moves(profile, codes, settings, dataset.rows))
+    seen = case.survey.observed[0]
+    moved = _corrected([_compare(one) for one in seen.columns.values()])
+    suspects = sorted(_local_moves(seen, settings), key=lambda one: -_size(one))[:_SUSPECTS]
+    jumped = [
+        finding
+        for move in moved
+        for finding in _column_findings(move, settings)
+        if finding.severity >= Severity.MEDIUM and finding.code in _BY_VALUE
+    ]
+    local, single = _rows_of(case, seen, suspects, jumped, settings.max_rows)
     findings = [
-        *_schema_findings(profile, dataset, alike),
+        *_schema_findings(seen),
         *(finding for move in moved for finding in _column_findings(move, settings)),
-        *(_local_finding(found, profile, settings) for found in local),
+        *(_local_finding(found, seen, settings) for found in local),
     ]
     return Measured(
-        statistics=_statistics(profile, dataset, moved, local),
+        statistics=_statistics(seen, moved, local),
         findings=tuple(findings),
-        row_scores=tuple(islice(_row_scores(local, findings, values, alike), settings.max_rows)),
+        row_scores=tuple(islice(_row_scores(local, single), settings.max_rows)),
     )
 
 
-def _kind(values: pl.Series) -> str:
-    return "numeric" if values.dtype.is_numeric() else "categorical"
-
-
-def _kind_of(column: Column) -> str:
-    return "numeric" if isinstance(column, NumericColumn) else "categorical"
-
-
-def _compare(column: Column, values: pl.Series, codes: Mapping[str, Any]) -> _Moved:
-    import numpy as np
-
+def _compare(seen: Seen) -> _Moved:
     from guards.numerics.twosample import binomial_excess_p_value, jensen_shannon
 
-    rows, nulls = len(values), values.null_count()
-    total = column.count + column.nulls
-    then, now = _binned(column), np.bincount(codes[column.name], minlength=len(column.bins))
-    # The bins of the cells are many; a plot wants few.
-    plotted = _plotted(column, then, now)
-    effect, p_value = _distance(column, values)
-    new, new_p, gone = _categories(column, values)
+    column = seen.column
+    rows, then = int(seen.cells.sum()), column.rows
+    bins, before, now = _plotted(column, seen)
+    effect, p_value = _distance(seen)
+    new, new_p, gone = _categories(seen)
     return _Moved(
         column=column,
         rows=rows,
         effect=effect,
-        js=jensen_shannon(then, now),
+        js=jensen_shannon(column.cells, seen.cells),
         p_value=p_value,
-        missing=nulls / rows - column.nulls / total,
-        missing_p=binomial_excess_p_value(nulls, rows, (column.nulls + 1) / (total + 1)),
+        missing=seen.missing / rows - column.missing / then,
+        missing_p=binomial_excess_p_value(seen.missing, rows, (column.missing + 1) / (then + 1)),
         new=new,
         new_p=new_p,
         gone=gone,
-        bins=plotted[0],
-        reference=_shares(plotted[1]),
-        current=_shares(plotted[2]),
+        bins=bins,
+        reference=before,
+        current=now,
     )
 
 
-def _distance(column: Column, values: pl.Series) -> tuple[float, float]:
-    """The effect, less what the grid or sampling explain, and its p-value."""
+def _distance(seen: Seen) -> tuple[float, float]:
+    """The effect, less what the sketch or sampling explain, and its p-value."""
     from guards.numerics.cells import moved_shares
-    from guards.numerics.twosample import homogeneity_p_value, ks_against_grid, ks_p_value
+    from guards.numerics.twosample import homogeneity_p_value, ks_against_steps, ks_p_value
 
-    held = values.drop_nulls()
-    if not len(held) or not column.count:
+    column = seen.column
+    if not seen.count or not column.count:
         return 0.0, 1.0
-    if isinstance(column, NumericColumn):
-        exact = ks_against_grid(held.sort().to_numpy(), column.grid)
-        effect = max(0.0, exact - 1 / (len(column.grid) - 1))
-        return effect, ks_p_value(effect, len(held), column.count)
-    then, now = _tallies(column, held)
-    return float(moved_shares([then], [now])[0]), homogeneity_p_value(then, now)
+    if isinstance(column, CategoryColumn):
+        then, now = _tallies(column, seen)
+        return float(moved_shares([then], [now])[0]), homogeneity_p_value(then, now)
+    stored = numeric_part(column)
+    exact = ks_against_steps(stored.weights, seen.below, seen.upto, seen.count)
+    effect = max(0.0, exact - stored.off)
+    return effect, ks_p_value(effect, seen.count, column.count)
 
 
-def _tallies(column: CategoryColumn, held: pl.Series) -> tuple[list[int], list[int]]:
-    """Counts of the known values and of all others, then and now."""
-    counted = dict(held.value_counts(name="\0count").iter_rows())
-    now = [int(counted.get(value, 0)) for value in column.values]
-    return [*column.counts, column.rest], [*now, len(held) - sum(now)]
+def _tallies(column: CategoryColumn, seen: Seen) -> tuple[list[int], list[int]]:
+    """Counts of the listed values and of all others, then and now."""
+    return [*column.counts, column.rest], [*seen.listed.tolist(), seen.unlisted]
 
 
-def _categories(column: Column, values: pl.Series) -> tuple[float, float, tuple[str, ...]]:
+def _categories(seen: Seen) -> tuple[float, float, tuple[str, ...]]:
     """The mass of unknown values beyond the expected, its p-value, and what has vanished."""
     from guards.numerics.twosample import binomial_excess_p_value
 
-    held = values.drop_nulls()
-    if isinstance(column, NumericColumn) or not len(held):
+    column = seen.column
+    if not isinstance(column, CategoryColumn) or not seen.count:
         return 0.0, 1.0, ()
-    _, now = _tallies(column, held)
     rate = (column.rest + 1) / (column.count + 1)
-    common = zip(column.values, column.counts, now, strict=False)
+    common = zip(column.values, column.counts, seen.listed.tolist(), strict=True)
     gone = tuple(
         value for value, before, after in common if not after and before >= 0.05 * column.count
     )
-    return now[-1] / len(held) - rate, binomial_excess_p_value(now[-1], len(held), rate), gone
+    p_value = binomial_excess_p_value(seen.unlisted, seen.count, rate)
+    return seen.unlisted / seen.count - rate, p_value, gone
 
 
 def _corrected(moves: Sequence[_Moved]) -> list[_Moved]:
@@ -234,99 +241,146 @@ def _corrected(moves: Sequence[_Moved]) -> list[_Moved]:
     ]
 
 
-def _local_moves(
-    profile: Profile, codes: Mapping[str, Any], settings: Settings, rows: int
-) -> Iterator[_Local]:
+def _local_moves(seen: Observed, settings: Settings) -> Iterator[_Local]:
     import numpy as np
 
     from guards.numerics.cells import local_excess, moved_p_values, moved_shares
 
-    columns = {column.name: column for column in profile.columns}
-    least = max(settings.min_rows, settings.min_share * rows)
-    for cells in profile.cells:
-        if cells.column not in codes or cells.by not in codes:
+    profile = seen.profile
+    least = max(settings.min_rows, settings.min_share * seen.rows)
+    for known in profile.groups:
+        then = profile.table(known.by, known.column)
+        now = seen.table(known.by, known.column)
+        if then is None or now is None:
             continue
-        then = np.array(cells.counts)
-        now = cell_counts(codes[cells.column], codes[cells.by], then.shape)
         shares, sizes = moved_shares(then, now), now.sum(axis=1)
         solid = (sizes >= settings.min_rows) & (then.sum(axis=1) >= settings.min_rows)
         excess = local_excess(shares, solid)
-        usual = settings.severe_ratio * np.asarray(cells.moved)
+        usual = settings.severe_ratio * np.asarray(known.moved)
         # Bonferroni over the cells' groups; the effect gates are what keeps the count small.
-        chance = moved_p_values(then, now, rho=cells.rho, blocks=len(profile.blocks))
-        chance = np.minimum(chance * len(shares) * len(profile.cells), 1.0)
+        chance = moved_p_values(then, now, rho=known.rho, blocks=len(profile.blocks))
+        chance = np.minimum(chance * len(shares) * len(profile.groups), 1.0)
         alarming = (
             (excess >= settings.local_effect)
             & (shares >= usual)
             & (shares * sizes >= least)
             & (chance <= settings.alpha)
         )
-        for group in np.flatnonzero(alarming):
-            held, scores = _concerned(cells, codes, (then[group], now[group]), int(group))
-            yield _Local(
-                column=cells.column,
-                by=cells.by,
-                group=columns[cells.by].bins[group],
-                size=int(sizes[group]),
-                moved=float(shares[group]),
-                excess=float(excess[group]),
-                p_value=float(chance[group]),
-                rows=held,
-                scores=scores,
-            )
+        for group in np.flatnonzero(alarming).tolist():
+            measured = (float(shares[group]), float(excess[group]), float(chance[group]))
+            yield _suspect(seen, known, group, (then[group], now[group]), measured)
 
 
-def _concerned(
-    cells: Cells, codes: Mapping[str, Any], counts: tuple[Any, Any], group: int
-) -> tuple[Any, Any]:
-    """The group's rows in bins that hold twice what they should; score: the share that is new."""
+def _suspect(
+    seen: Observed,
+    known: Groups,
+    group: int,
+    counts: tuple[Any, Any],
+    measured: tuple[float, float, float],
+) -> _Local:
+    """The group, and which bins hold twice what they should; score: the share that is new."""
     import numpy as np
 
     then, now = counts
     expected = now.sum() * (then + 0.5) / (then.sum() + 0.5 * len(then))
-    score = np.clip(1 - expected / np.maximum(now, 1), 0, 1)
-    mine = codes[cells.by] == group
-    rows = np.flatnonzero(mine & (score >= 0.5)[codes[cells.column]])
-    return rows, score[codes[cells.column][rows]]
+    scores = np.clip(1 - expected / np.maximum(now, 1), 0, 1)
+    return _Local(
+        column=known.column,
+        by=known.by,
+        group=seen.profile.by_name[known.by].bins[group],
+        code=group,
+        size=int(now.sum()),
+        moved=measured[0],
+        excess=measured[1],
+        p_value=measured[2],
+        scores=scores,
+        held=int(now[scores >= 0.5].sum()),
+    )
 
 
-def _distinct(found: Iterable[_Local]) -> list[_Local]:
-    """Largest first, without those that mostly repeat rows of a larger one."""
+def _rows_of(
+    case: Case,
+    seen: Observed,
+    suspects: Sequence[_Local],
+    findings: Sequence[Finding],
+    most: int,
+) -> tuple[list[_Local], list[RowScore]]:
+    """The distinct groups with their first rows, and the rows of the jumps: one more pass."""
+    names = {name for one in suspects for name in (one.column, one.by)}
+    names |= {finding.subject.name for finding in findings}
+    held: list[list[tuple[int, float]]] = [[] for _ in suspects]
+    shared: Any = 0
+    single: list[RowScore] = []
+    for part in encoded(case.dataset, seen.profile, sorted(names)):
+        mine, groups = _masks(part, suspects)
+        for rows, mask, one in zip(held, mine, suspects, strict=True):
+            places = mask.nonzero()[0][: most - len(rows)]
+            scores = one.scores[part.codes[one.column][places]]
+            rows += zip((part.start + places).tolist(), scores.tolist(), strict=True)
+        shared = shared + _shared(mine, groups, suspects)
+        for finding in findings:
+            single += _held_by_value(finding, seen.columns[finding.subject.name], part, most)
+    found = [replace(one, rows=tuple(rows)) for one, rows in zip(suspects, held, strict=True)]
+    return _distinct(found, shared), single
+
+
+def _masks(part: Encoded, suspects: Sequence[_Local]) -> tuple[Any, Any]:
+    """The rows that each suspect holds, and all rows of its group, (suspects, rows) each."""
     import numpy as np
 
-    kept: list[_Local] = []
-    for local in sorted(found, key=lambda item: -item.moved * item.size):
-        seen = np.concatenate([np.empty(0, np.int64), *(other.rows for other in kept)])
-        if len(local.rows) and np.isin(local.rows, seen).mean() <= 0.5:
-            kept.append(local)
-    return kept
+    if not suspects:
+        return (), ()
+    groups = np.array([part.codes[one.by] == one.code for one in suspects])
+    new = np.array([(one.scores >= 0.5)[part.codes[one.column]] for one in suspects])
+    return groups & new, groups
 
 
-def _schema_findings(
-    profile: Profile, dataset: Dataset, alike: Sequence[Column]
-) -> Iterator[Finding]:
-    known = {column.name for column in profile.columns}
-    now = set(profiled(dataset))
-    same = {column.name for column in alike}
-    for name in sorted(known - now):
+def _shared(mine: Any, groups: Any, suspects: Sequence[_Local]) -> Any:
+    """How many rows of each suspect repeat another: of its group, or held by it in a column."""
+    import numpy as np
+
+    if not suspects:
+        return 0
+    columns = np.array([one.column for one in suspects])
+    rows = mine.astype(np.float32)
+    within, both = rows @ groups.astype(np.float32).T, rows @ rows.T
+    return np.where(columns[:, None] == columns, within, both).astype(np.float64)
+
+
+def _distinct(found: Sequence[_Local], shared: Any) -> list[_Local]:
+    """Largest first, without those whose rows are mostly those of a larger one."""
+    kept: list[int] = []
+    for place in sorted(range(len(found)), key=lambda i: -_size(found[i])):
+        own = shared[place, place]
+        if own and all(shared[place, other] <= 0.5 * own for other in kept):
+            kept.append(place)
+    return [found[place] for place in kept]
+
+
+def _size(found: _Local) -> float:
+    return found.moved * found.size
+
+
+def _schema_findings(seen: Observed) -> Iterator[Finding]:
+    for name in sorted(seen.gone):
         yield _finding("column-gone", Severity.MEDIUM, name, "is in the reference, and not here")
-    for name in sorted((known & now) - same):
+    for name in sorted(seen.unlike):
         yield _finding("type-changed", Severity.MEDIUM, name, "has another kind of values")
-    for name in sorted(now - known):
+    for name in sorted(seen.added):
         yield _finding("column-new", Severity.LOW, name, "is not in the reference")
 
 
 def _column_findings(move: _Moved, settings: Settings) -> Iterator[Finding]:
     column = move.column
     if move.p_value <= settings.alpha and move.effect >= settings.min_effect:
-        limit = max(settings.severe_effect, settings.severe_ratio * column.spread)
+        limit = max(settings.severe_effect, settings.severe_ratio * move.spread)
         severe = move.effect >= limit
-        name = "D" if isinstance(column, NumericColumn) else "total variation"
+        name = "total variation" if isinstance(column, CategoryColumn) else "D"
         yield _finding(
             "drift-severe" if severe else "drift-broad",
             Severity.MEDIUM if severe else Severity.LOW,
             move.name,
-            f"moved by {move.effect:.2f} ({name}; within the reference {column.spread:.2f})",
+            f"moved by {move.effect:.2f} ({name}; within the reference {move.spread:.2f})",
             Evidence(
                 statistic=name,
                 value=round(move.effect, 4),
@@ -336,7 +390,7 @@ def _column_findings(move: _Moved, settings: Settings) -> Iterator[Finding]:
                 sample=move.rows,
             ),
         )
-    usual = max(settings.missing_jump, settings.severe_ratio * column.null_spread)
+    usual = max(settings.missing_jump, settings.severe_ratio * move.null_spread)
     if move.missing_p <= settings.alpha and move.missing >= usual:
         yield _mass("missing-jump", Severity.MEDIUM, move, (move.missing, usual, move.missing_p))
     if isinstance(column, CategoryColumn) and move.new_p <= settings.alpha:
@@ -388,7 +442,7 @@ def _finding(code: str, severity: Severity, column: str, told: str, *evidence: E
     )
 
 
-def _local_finding(local: _Local, profile: Profile, settings: Settings) -> Finding:
+def _local_finding(local: _Local, seen: Observed, settings: Settings) -> Finding:
     column, by, group = (printable(text)[:80] for text in (local.column, local.by, local.group))
     return Finding(
         rule="drift",
@@ -406,77 +460,63 @@ def _local_finding(local: _Local, profile: Profile, settings: Settings) -> Findi
                 p_value=local.p_value,
                 effect=round(local.moved, 4),
                 sample=local.size,
-                rows=len(local.rows),
-                detail={"by": local.by, "group": local.group, "reference_rows": profile.rows},
+                rows=local.held,
+                detail={"by": local.by, "group": local.group, "reference_rows": seen.profile.rows},
             ),
         ),
         remedy=f"ask who makes the rows of {by} {group} whether a unit, scale or code changed",
     )
 
 
-def _row_scores(
-    local: Sequence[_Local],
-    findings: Sequence[Finding],
-    values: Mapping[str, pl.Series],
-    columns: Sequence[Column],
-) -> Iterator[RowScore]:
+def _row_scores(local: Sequence[_Local], single: Sequence[RowScore]) -> Iterator[RowScore]:
     """Each row once, by the first finding that holds it: the groups that moved, then the rest."""
     seen: set[int] = set()
-    by_name = {column.name: column for column in columns}
-    for rows, scores, reason in (
-        *(_held_locally(found) for found in local),
-        *(
-            _held_by_value(finding, by_name[finding.subject.name], values[finding.subject.name])
-            for finding in findings
-            if finding.code in ("missing-jump", "new-categories")
-            and finding.severity >= Severity.MEDIUM
-        ),
-    ):
-        for row, score in zip(rows, scores, strict=True):
-            if row not in seen:
-                seen.add(row)
-                yield RowScore(row=row, score=round(score, 4), reason=reason)
+    for score in (*(score for found in local for score in _held_locally(found)), *single):
+        if score.row not in seen:
+            seen.add(score.row)
+            yield score
 
 
-def _held_locally(found: _Local) -> tuple[list[int], list[float], str]:
+def _held_locally(found: _Local) -> Iterator[RowScore]:
     column, by, group = (printable(text)[:40] for text in (found.column, found.by, found.group))
-    return found.rows.tolist(), found.scores.tolist(), f"{column} moved in {by} {group}"
+    reason = f"{column} moved in {by} {group}"
+    return (RowScore(row=row, score=round(score, 4), reason=reason) for row, score in found.rows)
 
 
-def _held_by_value(
-    finding: Finding, column: Column, values: pl.Series
-) -> tuple[list[int], list[float], str]:
-    """The rows whose value is missing, or not in the reference."""
-    missing = values.is_null()
-    name = printable(column.name)[:80]
+def _held_by_value(finding: Finding, seen: Seen, part: Encoded, most: int) -> Iterator[RowScore]:
+    """The rows of a chunk whose value is missing, or not in the reference."""
+    column, values = seen.column, part.values[seen.column.name]
+    missing, name = values.is_null(), printable(column.name)[:80]
     if finding.code == "missing-jump":
-        rows, reason = missing.arg_true().to_list(), f"{name} is missing"
+        if values.dtype.is_float():
+            missing |= values.is_nan().fill_null(False)
+        rows, many, reason = missing, seen.missing, f"{name} is missing"
     else:
-        unknown = ~values.is_in(list(getattr(column, "values", ()))) & ~missing
-        rows, reason = unknown.arg_true().to_list(), f"{name} has a value unknown to the reference"
+        rows = ~values.is_in(list(getattr(column, "values", ()))) & ~missing
+        many, reason = seen.unlisted, f"{name} has a value unknown to the reference"
     effect = finding.evidence[0].effect or 0.0
-    return rows, [min(1.0, effect * len(values) / max(len(rows), 1))] * len(rows), reason
+    score = round(min(1.0, effect * int(seen.cells.sum()) / max(many, 1)), 4)
+    for row in rows.arg_true().to_list()[:most]:
+        yield RowScore(row=part.start + row, score=score, reason=reason)
 
 
-def _statistics(
-    profile: Profile, dataset: Dataset, moves: Sequence[_Moved], local: Sequence[_Local]
-) -> dict[str, Any]:
+def _statistics(seen: Observed, moves: Sequence[_Moved], local: Sequence[_Local]) -> dict[str, Any]:
     narrow = {found.column for found in local}
     ordered = sorted(moves, key=lambda move: -move.effect)
     return {
-        "reference_rows": profile.rows,
-        "reference_blocks": len(profile.blocks),
-        "rows": dataset.rows,
+        "reference_rows": seen.profile.rows,
+        "reference_blocks": len(seen.profile.blocks),
+        "rows": seen.rows,
         "columns": len(moves),
-        "cells": sum(len(cells.counts) * len(cells.counts[0]) for cells in profile.cells),
+        "cells": sum(len(p.counts) * len(p.counts[0]) for p in seen.profile.pairs),
         "moved": [
             {
                 "column": move.name,
-                "kind": _kind_of(move.column),
+                "kind": "categorical" if isinstance(move.column, CategoryColumn) else "numeric",
                 "effect": round(move.effect, 4),
                 "js": round(move.js, 4),
                 "p_value": float(f"{move.p_value:.3g}"),
-                "spread": move.column.spread,
+                "spread": move.spread,
                 "missing": round(move.missing, 4),
                 "breadth": "local" if move.name in narrow else "broad",
                 "bins": list(move.bins),
@@ -499,37 +539,24 @@ def _statistics(
     }
 
 
-def _binned(column: Column) -> Any:
-    """The reference's counts in the bins of its codes."""
-    import numpy as np
-
-    if isinstance(column, CategoryColumn):
-        top = column.counts[: len(column.bins) - 2]
-        return np.array([column.nulls, *top, column.count - sum(top)])
-    cut = np.searchsorted(column.grid, column.edges, side="right") / len(column.grid)
-    cut[0] = 0.0
-    return np.array([column.nulls, 0, *np.diff(cut) * column.count, 0])
+def _spread_source(column: Column) -> CategoryColumn | NumericColumn:
+    """What knows how far blocks lie apart: the column, its lengths or its norms."""
+    return column if isinstance(column, CategoryColumn) else numeric_part(column)
 
 
-def _plotted(column: Column, then: Any, now: Any) -> tuple[tuple[str, ...], Any, Any]:
+def _plotted(column: Column, seen: Seen) -> tuple[tuple[str, ...], Any, Any]:
     """At most `_PLOTTED` + 2 bins: neighbours joined for numbers, the rarest for words."""
     import numpy as np
 
-    bins, inner = column.bins, len(column.bins) - 2
-    step = -(-inner // _PLOTTED)
-    if isinstance(column, CategoryColumn):
-        group = np.minimum(np.arange(inner), _PLOTTED)
-        names = bins[1 : 1 + min(inner, _PLOTTED)]
-        last = len(names) + 1
-    else:
-        group = np.arange(inner) // max(step, 1)
-        edges = column.edges
-        cuts = [*edges[:-1:step], edges[-1]] if inner else []
-        names = tuple(f"{low:.6g} to {high:.6g}" for low, high in pairwise(cuts))
-        last = len(names) + 1
-    groups = np.concatenate([[0], group + 1, [last]])
-    merged = [np.bincount(groups, weights=counts, minlength=last + 1) for counts in (then, now)]
-    return (bins[0], *names, bins[-1]), merged[0], merged[1]
+    words = isinstance(column, CategoryColumn)
+    join = 1 if words else -(-len(column.bins) // _PLOTTED)
+    places = coarse(len(column.bins), join, words=words)
+    names = coarse_bins(column, join)
+    if words and len(names) > _PLOTTED + 2:
+        places = np.where(places > _PLOTTED, _PLOTTED + 1, places)
+        names = (*names[: _PLOTTED + 1], names[-1])
+    merged = [np.bincount(places, weights=counts) for counts in (column.cells, seen.cells)]
+    return names, _shares(merged[0]), _shares(merged[1])
 
 
 def _shares(counts: Any) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from guards.data.images import Images
     from guards.data.matrix import Matrix
     from guards.data.model import Model
-    from guards.data.profile import Profile
+    from guards.data.profile import Profile, Survey
     from guards.data.table_features import TableFeatures
     from guards.provenance.proof import Proof
 
@@ -58,6 +58,19 @@ class Case:
         if self.opened is None:
             raise Skip(self.closed_because or "there is no readable data")
         return self.opened
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Its own profile, and what it looks like in the cells of the reference: one pass.
+
+        The profile has the cells of the reference, else those of the newest earlier version, so
+        that profiles of one dataset merge without loss. `observed` has one entry where there is a
+        reference, and none where there is none.
+        """
+        from guards.data.profile import survey
+
+        known = [*([self.reference] if self.reference else [])]
+        return survey(self.dataset, like=known[0] if known else None, against=known)
 
     @cached_property
     def table_features(self) -> TableFeatures:

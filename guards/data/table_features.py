@@ -93,7 +93,7 @@ def _table(dataset: Dataset) -> tuple[np.ndarray[Any, Any], list[bool]]:
     """The features as float64, shape (rows, columns), and which columns are codes of words."""
     import numpy as np
 
-    from guards.data.profile import values_of
+    from guards.data.profiles.values import values_of
 
     columns, is_word = [], []
     for name in dataset.roles.features:

@@ -50,7 +50,7 @@ def cell_edges(points: npt.ArrayLike, weights: npt.ArrayLike, bins: int) -> Floa
     with np.errstate(over="ignore"):
         inner = _inner(values, upto, bins)
         outer = _outer(values, inner)
-    edges = np.unique(np.concatenate([inner, outer]))
+    edges: Floats = np.unique(np.concatenate([inner, outer]))
     return edges[np.isfinite(edges)]
 
 
@@ -80,14 +80,16 @@ def _inner(values: Floats, upto: Ints, bins: int) -> Floats:
     stop = np.where(alone & after, np.maximum(beyond, first + 1), last)
     inside = (start >= 0) & (stop < len(values))
     cuts = np.unique(_above(values[start[inside]], values[stop[inside]]))
-    return cuts[(cuts > values[0]) & (cuts <= values[-1])]
+    kept: Floats = cuts[(cuts > values[0]) & (cuts <= values[-1])]
+    return kept
 
 
 def _outer(values: Floats, inner: Floats) -> Floats:
-    """The simplest numbers at most the least value, and above the greatest, within a cell of it."""
+    """The simplest numbers at most the least value, and above the greatest, near to them."""
     least, most = values[:1], values[-1:]
-    below = inner[:1] - least if len(inner) else np.zeros(1)
-    above = np.maximum(most - inner[-1:], most - values[-2:-1]) if len(inner) else np.abs(most) / 2
+    below = (inner[:1] - least) / 4 if len(inner) else np.zeros(1)
+    above = (most - inner[-1:]) / 4 if len(inner) else np.abs(most) / 2
+    above = np.maximum(above, most - values[-2:-1]) if len(values) > 1 else above
     lowest = simplest(least - below, np.nextafter(least, np.inf))
     return np.concatenate([lowest, _above(most, most + np.where(above > 0, above, 1.0))])
 

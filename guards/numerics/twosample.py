@@ -1,9 +1,9 @@
 """Did this sample come from where the reference came from? Distances, and what chance allows.
 
-The reference is not at hand as rows but as a quantile grid or as counts, so every function takes
-those. Each test gives an effect size beside its p-value: at a million rows every difference is
-significant and few matter. Sources: Smirnov 1948 for D, Lin 1991 for the Jensen-Shannon distance,
-Pearson 1900, Benjamini and Hochberg 1995.
+The reference is not at hand as rows but as steps of its distribution function or as counts, so
+every function takes those. Each test gives an effect size beside its p-value: at a million rows
+every difference is significant and few matter. Sources: Smirnov 1948 for D, Lin 1991 for the
+Jensen-Shannon distance, Pearson 1900, Benjamini and Hochberg 1995.
 """
 
 from __future__ import annotations
@@ -14,33 +14,22 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def quantile_grid(ordered: npt.ArrayLike, steps: int) -> Floats:
-    """The `steps` + 1 lower quantiles of sorted values, shape (steps + 1,): minimum to maximum.
+def ks_against_steps(
+    weights: npt.ArrayLike, below: npt.ArrayLike, upto: npt.ArrayLike, rows: int
+) -> float:
+    """Kolmogorov-Smirnov's D of a sample against the steps of a reference, ties exactly.
 
-    Point i is the smallest value v with F(v) >= i / steps, so that between two neighbouring
-    points the distribution function is known to within 1 / steps.
+    `weights` (m,) are the reference's rows at its points, `below` and `upto` (m,) the sample's
+    rows less than each point and at most it, of `rows` in all. D is off by no more than the steps
+    are, as a share of the reference's rows; so what is left when that is subtracted is a lower
+    bound, and the one to test and to gate on.
     """
-    values = np.asarray(ordered, dtype=np.float64)
-    places = np.ceil(np.arange(steps + 1) / steps * len(values)).astype(np.int64) - 1
-    return values[np.maximum(places, 0)]
-
-
-def ks_against_grid(ordered: npt.ArrayLike, grid: npt.ArrayLike) -> float:
-    """Kolmogorov-Smirnov's D of sorted values against a quantile grid of the reference.
-
-    Off from the exact D by less than 1 / (len(grid) - 1); so `D - 1 / steps` is a lower bound,
-    and the one to test and to gate on. Ties in either are treated exactly.
-    """
-    values, points = np.asarray(ordered, np.float64), np.asarray(grid, np.float64)
-    steps = len(points) - 1
-    distinct, first, repeats = np.unique(points, return_index=True, return_counts=True)
-    below = np.searchsorted(values, distinct, side="left") / len(values)
-    upto = np.searchsorted(values, distinct, side="right") / len(values)
-    # Below the minimum the reference holds nothing, whatever its first grid point says.
-    gap_below = np.abs(below - first / steps)
-    gap_upto = np.abs(upto - np.maximum((first + repeats - 1) / steps, 1 / steps))
-    gap_upto[-1] = 1 - upto[-1]
-    return float(max(gap_below.max(), gap_upto.max()))
+    reached = np.cumsum(np.asarray(weights, np.float64))
+    if not len(reached) or not rows:
+        return 0.0
+    before = np.concatenate([[0.0], reached[:-1]]) / reached[-1]
+    gaps = [before - np.asarray(below) / rows, reached / reached[-1] - np.asarray(upto) / rows]
+    return float(np.abs(gaps).max())
 
 
 def ks_p_value(distance: float, rows: int, reference_rows: int) -> float:

@@ -7,25 +7,25 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
+from guards.numerics.sketches import counted, exact_steps, thinned
 from guards.numerics.twosample import (
     benjamini_hochberg,
     binomial_excess_p_value,
     homogeneity_p_value,
     jensen_shannon,
-    ks_against_grid,
+    ks_against_steps,
     ks_p_value,
-    quantile_grid,
     total_variation,
 )
 
 counts = st.lists(st.integers(0, 500), min_size=4, max_size=4).filter(any)
 
 
-def test_grid_is_the_lower_quantile():
-    values = np.sort(np.random.default_rng(1).normal(size=1000))
-    expected = np.quantile(values, np.arange(101) / 100, method="inverted_cdf")
-    assert quantile_grid(values, 100) == pytest.approx(expected)
-    assert quantile_grid([3.0], 4).tolist() == [3.0] * 5
+def distance(reference, sample, most=10_000):
+    """D against the steps of a reference, and what it may be off by."""
+    steps = thinned(exact_steps(np.sort(reference)), most)
+    below, upto = counted(np.sort(sample), steps.points)
+    return ks_against_steps(steps.weights, below, upto, len(sample)), steps.error / steps.rows
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")  # scipy's p-value of two rows, not ours
@@ -35,10 +35,10 @@ def test_grid_is_the_lower_quantile():
     st.lists(st.integers(-7, 5), min_size=1, max_size=80),
     st.sampled_from([4, 16, 256]),
 )
-def test_distance_is_scipys_within_the_grids_error(reference, sample, steps):
+def test_distance_is_scipys_within_the_error_of_the_steps(reference, sample, most):
     exact = stats.ks_2samp(reference, sample, method="asymp").statistic
-    grid = quantile_grid(np.sort(reference), steps)
-    assert abs(ks_against_grid(np.sort(sample), grid) - exact) <= 1 / steps + 1e-12
+    found, off = distance(reference, sample, most)
+    assert abs(found - exact) <= off + 1e-12
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.1, 1.0])
@@ -46,13 +46,16 @@ def test_distance_on_continuous_values(shift):
     generator = np.random.default_rng(2)
     reference, sample = generator.normal(size=5000), generator.normal(shift, size=3000)
     exact = stats.ks_2samp(reference, sample, method="asymp").statistic
-    grid = quantile_grid(np.sort(reference), 256)
-    assert ks_against_grid(np.sort(sample), grid) == pytest.approx(exact, abs=1 / 256)
+    assert distance(reference, sample)[0] == pytest.approx(exact)
+    found, off = distance(reference, sample, 256)
+    assert 0 < off < 0.52 / 256
+    assert abs(found - exact) <= off
 
 
-def test_distance_of_a_sample_from_its_own_grid_is_within_the_error():
-    values = np.sort(np.random.default_rng(3).integers(0, 30, 4000).astype(float))
-    assert ks_against_grid(values, quantile_grid(values, 256)) <= 1 / 256
+def test_distance_of_a_sample_from_itself_is_nothing():
+    values = np.random.default_rng(3).integers(0, 30, 4000).astype(float)
+    assert distance(values, values) == (0.0, 0.0)
+    assert ks_against_steps([], [], [], 5) == ks_against_steps([1], [0], [0], 0) == 0.0
 
 
 def test_ks_p_value_is_scipys():

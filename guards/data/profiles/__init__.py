@@ -1,0 +1,1 @@
+"""What a dataset looked like: the parts that :mod:`guards.data.profile` puts together."""

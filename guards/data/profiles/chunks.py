@@ -1,0 +1,177 @@
+"""One pass over a dataset in canonical chunks: the same whatever the shards, and a few at a time.
+
+Rows are read in strips and handed on in chunks of CHUNK rows, both cut at multiples of their size
+and at the ends of the blocks, so a chunk is a function of the rows and their order alone. What is
+large in a row (a text, a vector) is reduced to a number and to sums while its strip is at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from guards.data.dataset import Dataset
+from guards.data.profiles.values import Kind, marks, plain, tokens
+from guards.data.stream import frames
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+CHUNK = 1 << 18
+STRIP = 1 << 13
+WIDE_STRIP = 1 << 9
+BLOCKS, FEW_BLOCKS, SMALL = 8, 4, 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The tokens of one strip of texts, of one block: `tally` is (value, count)."""
+
+    block: int
+    tally: pl.DataFrame
+    marks: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """The sums and sums of squares, (d,), of the vectors in one strip of one block."""
+
+    block: int
+    count: int
+    odd: int
+    total: Floats
+    squares: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Some rows, from global row `start` on; `blocks` are (block, first row, end) within them.
+
+    `values` are the columns as :func:`guards.data.profiles.values.plain` gives them, of texts the
+    lengths and of vectors the norms; `strips` holds what else is kept of those.
+    """
+
+    start: int
+    rows: int
+    blocks: tuple[tuple[int, int, int], ...]
+    values: Mapping[str, pl.Series]
+    strips: Mapping[str, tuple[Tokens | Moments, ...]]
+
+
+def block_cuts(rows: int) -> list[int]:
+    """Where the blocks of a dataset begin and end: 0, ..., rows."""
+    many = min(BLOCKS if rows >= SMALL else FEW_BLOCKS, max(rows, 1))
+    return [rows * part // many for part in range(many + 1)]
+
+
+def one_chunk(rows: int) -> bool:
+    """Whether so many rows are a single chunk, of which nothing has to be thinned."""
+    return rows <= CHUNK
+
+
+def chunks(
+    dataset: Dataset, columns: Sequence[Kind], widths: Mapping[str, int] | None = None
+) -> Iterator[Chunk]:
+    """The rows of a dataset, CHUNK at a time; `widths` are the lengths that vectors must have.
+
+    Of a vector column that it does not name, the first list says how long all have to be.
+    """
+    import polars as pl
+
+    cuts = block_cuts(dataset.rows)
+    size = WIDE_STRIP if any(kind.wide for kind in columns) else STRIP
+    known = dict(widths or {})
+    held: list[_Strip] = []
+    start = 0
+    for frame in frames(dataset, [kind.name for kind in columns], size, cuts):
+        block = _block(cuts, start + sum(strip.rows for strip in held))
+        held.append(_reduced(frame, columns, block, known))
+        done = start + sum(strip.rows for strip in held)
+        if done % CHUNK == 0 or done == dataset.rows:
+            yield _chunk(held, start, pl.concat)
+            held, start = [], done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Strip:
+    block: int
+    rows: int
+    values: Mapping[str, pl.Series]
+    extras: Mapping[str, Tokens | Moments]
+
+
+def _block(cuts: Sequence[int], row: int) -> int:
+    return next(block for block, (low, high) in enumerate(pairwise(cuts)) if low <= row < high)
+
+
+def _chunk(held: Sequence[_Strip], start: int, concat: Any) -> Chunk:
+    blocks: list[tuple[int, int, int]] = []
+    end = 0
+    for strip in held:
+        first = blocks.pop()[1] if blocks and blocks[-1][0] == strip.block else end
+        end += strip.rows
+        blocks.append((strip.block, first, end))
+    return Chunk(
+        start=start,
+        rows=end,
+        blocks=tuple(blocks),
+        values={name: concat([strip.values[name] for strip in held]) for name in held[0].values},
+        strips={name: tuple(s.extras[name] for s in held) for name in held[0].extras},
+    )
+
+
+def _reduced(
+    frame: pl.DataFrame, columns: Sequence[Kind], block: int, widths: dict[str, int]
+) -> _Strip:
+    import polars as pl
+
+    values: dict[str, pl.Series] = {}
+    extras: dict[str, Tokens | Moments] = {}
+    for kind in columns:
+        series = frame[kind.name]
+        match kind.kind:
+            case "text":
+                words = series.cast(pl.String)
+                values[kind.name] = words.str.len_chars().cast(pl.Float64)
+                extras[kind.name] = Tokens(block=block, tally=tokens(words), marks=marks(words))
+            case "vector":
+                values[kind.name], extras[kind.name] = _vectors(series, block, widths)
+            case _:
+                values[kind.name] = plain(series, kind)
+    return _Strip(block=block, rows=frame.height, values=values, extras=extras)
+
+
+def _vectors(series: pl.Series, block: int, widths: dict[str, int]) -> tuple[pl.Series, Moments]:
+    """Norms, null for a list of another length or with a number that is not finite; and sums."""
+    import numpy as np
+    import polars as pl
+
+    lists = series.cast(pl.List(pl.Float64))
+    lengths = lists.list.len()
+    if series.name not in widths and lengths.drop_nulls().len():
+        widths[series.name] = int(lengths.drop_nulls()[0])
+    width = widths.get(series.name, 0)
+    fits = (lengths == width).fill_null(False) if width else lengths.is_not_null() & False
+    flat = lists.filter(fits).explode().to_numpy().reshape(-1, max(width, 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt(np.square(flat).sum(axis=1))
+    good = np.isfinite(norms)
+    kept = flat[good] if width else np.zeros((0, 0))
+    places = fits.arg_true().to_numpy()[good]
+    told = np.full(len(series), np.nan)
+    told[places] = norms[good]
+    return (
+        pl.Series(series.name, told, nan_to_null=True),
+        Moments(
+            block=block,
+            count=len(kept),
+            odd=len(series) - series.null_count() - len(kept),
+            total=kept.sum(axis=0),
+            squares=np.square(kept).sum(axis=0),
+        ),
+    )

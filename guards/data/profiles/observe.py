@@ -1,0 +1,362 @@
+"""A batch as a stored profile sees it: counts at its points and in its cells, which add exactly.
+
+Nothing here is estimated: of every column the rows at most each stored point, of each listed value
+and in each cell, and of each stored pair of columns the rows in each cell of both. Counts of parts
+add up to those of the whole, so a batch looks the same in any order and in any number of shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from guards.data.dataset import Dataset
+from guards.data.profiles import tally
+from guards.data.profiles.chunks import Chunk, Moments, Tokens, chunks
+from guards.data.profiles.gather import block_moments, numeric_codes, short, word_codes
+from guards.data.profiles.nouns import (
+    RARE,
+    CategoryColumn,
+    Column,
+    NumericColumn,
+    Profile,
+    TextColumn,
+    VectorColumn,
+)
+from guards.data.profiles.tables import Tables, shape_of
+from guards.data.profiles.values import MARKS, Kind, kinds
+from guards.numerics.sketches import REGISTERS, counted, exact_steps, hashed_numbers, registers
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    Codes = np.ndarray[Any, np.dtype[np.uint8]]
+    Ints = np.ndarray[Any, np.dtype[np.int64]]
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+_TOLD = 20  # of the unlisted values, by name
+
+
+def _no_rows() -> Ints:
+    return np.zeros(0, np.int64)
+
+
+def _no_numbers() -> Floats:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One column of a batch against the stored `column`.
+
+    `count`, `nulls`, `nans` and `infinite` are as there; `cells` (bins,) the rows in its bins;
+    `registers` the sketch of distinct values (of texts and vectors, of lengths and norms). Of
+    numbers, lengths and norms: `below` and `upto` (points,) are rows less than each stored point
+    and at most it, `low` and `high` the extremes. Of categories and tokens: `listed` (values,) are
+    the rows of each listed value; `unlisted` (of categories) are all rows of other values,
+    `new` how many other values there are, and `commonest` those of them with most rows. Of texts
+    `marks`; of vectors `mean`, `variance` (d,) and `odd`.
+    """
+
+    column: Column
+    count: int
+    nulls: int
+    nans: int = 0
+    infinite: tuple[int, int] = (0, 0)
+    cells: Ints
+    registers: Ints
+    below: Ints = field(default_factory=_no_rows)
+    upto: Ints = field(default_factory=_no_rows)
+    low: float | None = None
+    high: float | None = None
+    listed: Ints = field(default_factory=_no_rows)
+    unlisted: int = 0
+    new: int = 0
+    commonest: tuple[tuple[str, int], ...] = ()
+    marks: Mapping[str, int] = field(default_factory=dict)
+    mean: Floats = field(default_factory=_no_numbers)
+    variance: Floats = field(default_factory=_no_numbers)
+    odd: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Rows without a value."""
+        return self.nulls + self.nans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A batch of `rows` rows in the cells of `profile`.
+
+    `columns` are those of one kind in both; `gone` are in the profile and not in the batch,
+    `added` the other way round, `unlike` in both and of another kind. `tables` are the counts of
+    `profile.pairs`, in their order, None where a column is gone or unlike.
+    """
+
+    profile: Profile
+    rows: int
+    columns: Mapping[str, Seen]
+    gone: tuple[str, ...]
+    added: tuple[str, ...]
+    unlike: tuple[str, ...]
+    tables: tuple[Ints | None, ...]
+
+    def table(self, by: str, column: str) -> Ints | None:
+        """Rows of each of `by`'s bins in each of `column`'s; as `Profile.table`."""
+        for pair, counts in zip(self.profile.pairs, self.tables, strict=True):
+            if pair.join == 1 and {pair.first, pair.second} == {by, column} and counts is not None:
+                return counts if pair.first == by else counts.T
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Some rows of a batch, from global row `start` on: codes and plain values by column."""
+
+    start: int
+    codes: Mapping[str, Codes]
+    values: Mapping[str, pl.Series]
+
+
+def encoded(dataset: Dataset, profile: Profile, names: Sequence[str]) -> Iterator[Encoded]:
+    """The named columns in the bins of `profile`, a chunk at a time: to say which rows it was.
+
+    Columns that are not of one kind in both are left out.
+    """
+    found = kinds(dataset)
+    alike = [found[n] for n in names if n in found and not unlike(profile.by_name[n], found[n])]
+    widths = {
+        kind.name: len(column.mean)
+        for kind in alike
+        if isinstance(column := profile.by_name[kind.name], VectorColumn) and column.mean
+    }
+    for chunk in chunks(dataset, alike, widths) if alike else ():
+        codes = {k.name: encode(profile.by_name[k.name], chunk.values[k.name]) for k in alike}
+        yield Encoded(start=chunk.start, codes=codes, values=chunk.values)
+
+
+def encode(column: Column, values: pl.Series) -> Codes:
+    """Say of each value in which of `column.bins` it falls, (n,).
+
+    Values are as :func:`guards.data.profiles.values.plain` gives them; lengths, norms for texts
+    and vectors.
+    """
+    if isinstance(column, CategoryColumn):
+        return word_codes(values, column.groups)
+    return numeric_codes(_numbers(values), numeric_part(column).edges)
+
+
+def numeric_part(column: NumericColumn | TextColumn | VectorColumn) -> NumericColumn:
+    """The column of numbers that stands for it: itself, its lengths or its norms."""
+    match column:
+        case TextColumn():
+            return column.length
+        case VectorColumn():
+            return column.norm
+    return column
+
+
+def unlike(column: Column, kind: Kind) -> bool:
+    """Whether a column of this kind cannot be held against the stored one."""
+    if "Null" in (column.type, kind.type):
+        return False
+    stored = {NumericColumn: "numeric", CategoryColumn: "category", TextColumn: "text"}
+    form = column.form if isinstance(column, NumericColumn) else "number"
+    return (stored.get(type(column), "vector"), form) != (kind.kind, kind.form)
+
+
+class Observer:
+    """Counts a batch, chunk by chunk, in the cells of a profile."""
+
+    def __init__(self, profile: Profile, found: Mapping[str, Kind]) -> None:
+        self.profile, self._found = profile, found
+        same = [c for c in profile.columns if c.name in found and not unlike(c, found[c.name])]
+        self._watchers = {column.name: _watcher(column) for column in same}
+        self._places = [
+            place
+            for place, pair in enumerate(profile.pairs)
+            if pair.first in self._watchers and pair.second in self._watchers
+        ]
+        plan = [profile.pairs[place] for place in self._places]
+        shapes = {column.name: shape_of(column) for column in same}
+        self._tables = Tables([(p.first, p.second, p.join) for p in plan], shapes, blocks=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that it looks at."""
+        return tuple(self._watchers)
+
+    def add(self, chunk: Chunk) -> None:
+        """Count the rows of a chunk."""
+        codes = {name: watcher.add(chunk) for name, watcher in self._watchers.items()}
+        self._tables.add(codes, ((0, 0, chunk.rows),))
+
+    def finish(self, rows: int) -> Observed:
+        """The batch of so many rows."""
+        stored = self.profile.by_name
+        tables: list[Ints | None] = [None] * len(self.profile.pairs)
+        for place, counts in zip(self._places, self._tables.counts, strict=True):
+            tables[place] = counts[0]
+        return Observed(
+            profile=self.profile,
+            rows=rows,
+            columns={name: watcher.finish() for name, watcher in self._watchers.items()},
+            gone=tuple(name for name in stored if name not in self._found),
+            added=tuple(name for name in self._found if name not in stored),
+            unlike=tuple(n for n in stored if n in self._found and n not in self._watchers),
+            tables=tuple(tables),
+        )
+
+
+class _Dictionary:
+    """Counts the listed words exactly, and remembers the others as a profile would."""
+
+    def __init__(self, values: Sequence[str]) -> None:
+        self._values, self._known = values, tally.EMPTY
+        self._listed = np.zeros(len(values), np.int64)
+
+    def add(self, parts: Sequence[pl.DataFrame]) -> None:
+        import polars as pl
+
+        seen = tally.Tally(frame=pl.concat(parts))
+        self._listed += tally.by_block(seen, self._values, 1)[0]
+        self._known = tally.added(self._known, parts)
+
+    def told(self) -> dict[str, Any]:
+        import polars as pl
+
+        others = self._known.totals.filter(~pl.col("value").is_in(list(self._values)))
+        common = others.filter(pl.col("count") >= RARE).head(_TOLD)
+        return {
+            "listed": self._listed,
+            "new": others.height,
+            "commonest": tuple(common.iter_rows()),
+        }
+
+
+class _Numbers:
+    """Counts numbers, or the lengths and norms that stand for a text and a vector."""
+
+    def __init__(self, column: NumericColumn | TextColumn | VectorColumn) -> None:
+        self.column, self._part = column, numeric_part(column)
+        self._points, self._edges = np.asarray(self._part.points), np.asarray(self._part.edges)
+        self._below, self._upto = (np.zeros(len(self._points), np.int64) for _ in range(2))
+        self._count = self._nulls = self._nans = 0
+        self._infinite = np.zeros(2, np.int64)
+        self._low, self._high = np.inf, -np.inf
+        self._cells = np.zeros(len(self._part.bins), np.int64)
+        self._registers = np.zeros(REGISTERS, np.int64)
+        self._tokens = _Dictionary(column.tokens if isinstance(column, TextColumn) else ())
+        self._marks = dict.fromkeys(MARKS, 0)
+        self._moments: list[Moments] = []
+
+    def add(self, chunk: Chunk) -> Codes:
+        series = chunk.values[self.column.name]
+        numbers = _numbers(series)
+        ordered = np.sort(numbers[np.isfinite(numbers)])
+        below, upto = counted(ordered, self._points)
+        self._below, self._upto = self._below + below, self._upto + upto
+        self._count += len(ordered)
+        self._nulls += series.null_count()
+        self._nans += int(np.isnan(numbers).sum()) - series.null_count()
+        self._infinite += [(numbers == -np.inf).sum(), (numbers == np.inf).sum()]
+        found = registers(hashed_numbers(exact_steps(ordered).points))
+        self._registers = np.maximum(self._registers, found)
+        if len(ordered):
+            self._low = min(self._low, float(ordered[0]))
+            self._high = max(self._high, float(ordered[-1]))
+        codes = numeric_codes(numbers, self._edges)
+        self._cells += np.bincount(codes, minlength=len(self._cells))
+        self._strips(chunk.strips.get(self.column.name, ()))
+        return codes
+
+    def _strips(self, strips: Sequence[Tokens | Moments]) -> None:
+        words = [strip for strip in strips if isinstance(strip, Tokens)]
+        if words:
+            self._tokens.add([tally.in_block(strip.tally, 0) for strip in words])
+            self._marks = {n: self._marks[n] + sum(w.marks[n] for w in words) for n in MARKS}
+        self._moments += [strip for strip in strips if isinstance(strip, Moments)]
+
+    def finish(self) -> Seen:
+        more: dict[str, Any] = {}
+        if isinstance(self.column, TextColumn):
+            more = {**self._tokens.told(), "marks": self._marks}
+        elif isinstance(self.column, VectorColumn):
+            more = _summed(self._moments, len(self.column.mean))
+        return Seen(
+            column=self.column,
+            count=self._count,
+            nulls=self._nulls,
+            nans=self._nans,
+            infinite=(int(self._infinite[0]), int(self._infinite[1])),
+            cells=self._cells,
+            registers=self._registers,
+            below=self._below,
+            upto=self._upto,
+            low=self._low if self._count else None,
+            high=self._high if self._count else None,
+            **more,
+        )
+
+
+class _Words:
+    """Counts categories."""
+
+    def __init__(self, column: CategoryColumn) -> None:
+        self.column, self._values = column, _Dictionary(column.values)
+        self._count = self._nulls = 0
+        self._cells = np.zeros(len(column.bins), np.int64)
+        self._registers = np.zeros(REGISTERS, np.int64)
+
+    def add(self, chunk: Chunk) -> Codes:
+        import polars as pl
+
+        series = chunk.values[self.column.name].cast(pl.String)
+        seen = [tally.counted(series, 0)]
+        self._values.add(seen)
+        self._registers = np.maximum(self._registers, tally.distinct_registers(seen))
+        self._nulls += series.null_count()
+        self._count += series.count()
+        codes = word_codes(series, self.column.groups)
+        self._cells += np.bincount(codes, minlength=len(self._cells))
+        return codes
+
+    def finish(self) -> Seen:
+        told = self._values.told()
+        return Seen(
+            column=self.column,
+            count=self._count,
+            nulls=self._nulls,
+            cells=self._cells,
+            registers=self._registers,
+            unlisted=self._count - int(told["listed"].sum()),
+            **told,
+        )
+
+
+def _watcher(column: Column) -> _Numbers | _Words:
+    return _Words(column) if isinstance(column, CategoryColumn) else _Numbers(column)
+
+
+def _numbers(values: pl.Series) -> Floats:
+    """The values as numbers; a column of nothing but nulls has none, whatever its type is."""
+    numeric = values.dtype.is_numeric()
+    found: Floats = values.to_numpy() if numeric else np.full(len(values), np.nan)
+    return found
+
+
+def _summed(moments: Sequence[Moments], width: int) -> dict[str, Any]:
+    """Mean and variance (d,), to the digits that do not depend on the order of the rows."""
+    held = [part for part in moments if part.count]
+    total = sum((part.total for part in held), np.zeros(width))
+    squares = sum((part.squares for part in held), np.zeros(width))
+    count = np.array([sum(part.count for part in held)])
+    mean, variance, _ = block_moments(count, total[None], squares[None])
+    return {
+        "mean": np.array(list(map(short, mean))),
+        "variance": np.array(list(map(short, variance))),
+        "odd": sum(part.odd for part in moments),
+    }

@@ -1,0 +1,156 @@
+"""Which pairs of columns are counted, how finely, and their counts in every block.
+
+Every column against label, source and the categorical columns of fewest values comes first, in the
+columns' own bins; then all other pairs, as finely as the room allows, each column in about as many
+of them as any other. The plan follows from the columns and the number of rows, not from the counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import log10
+from typing import Any
+
+import numpy as np
+
+from guards.data.profiles.nouns import JOINS, CategoryColumn, Column, Groups, Pair, coarse
+from guards.digest import canonical_json
+from guards.numerics.cells import block_movement
+from guards.numerics.crosstab import cross_counts
+
+PAIR_BYTES = 480_000
+_GROUPED = 0.4  # of the room, for pairs in the columns' own bins
+MAX_BY = 10
+Planned = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How many codes a column has, and whether they are of words."""
+
+    levels: int
+    words: bool
+
+    def coarse(self, join: int) -> Any:
+        """The cell of a pair that each code is in, (levels,)."""
+        return coarse(self.levels, join, words=self.words)
+
+    def cells(self, join: int) -> int:
+        """How many cells it has in a pair."""
+        return int(self.coarse(join)[-1]) + 1
+
+
+class Tables:
+    """Counts the planned pairs in every block, chunk by chunk."""
+
+    def __init__(self, plan: Sequence[Planned], shapes: Mapping[str, Shape], blocks: int) -> None:
+        self.plan = tuple(plan)
+        used = dict.fromkeys((name, join) for a, b, join in plan for name in (a, b))
+        self._columns = {key: place for place, key in enumerate(used)}
+        self._maps = [shapes[name].coarse(join) for name, join in self._columns]
+        self._wanted = [(self._columns[a, j], self._columns[b, j]) for a, b, j in plan]
+        self._levels = [int(mapped[-1]) + 1 for mapped in self._maps]
+        self.counts = [
+            np.zeros((blocks, self._levels[a], self._levels[b]), np.int64) for a, b in self._wanted
+        ]
+
+    def add(self, codes: Mapping[str, Any], blocks: Sequence[tuple[int, int, int]]) -> None:
+        """Count the rows of a chunk: codes (rows,) by column, and which rows are in which block."""
+        for block, first, end in blocks:
+            held = [
+                mapped[codes[name][first:end]]
+                for (name, _), mapped in zip(self._columns, self._maps, strict=True)
+            ]
+            found = cross_counts(held, self._levels, self._wanted)
+            for counts, table in zip(self.counts, found, strict=True):
+                counts[block] += table
+
+
+def planned(
+    shapes: Mapping[str, Shape], by: Sequence[str], rows: int, room: int = PAIR_BYTES
+) -> list[Planned]:
+    """The pairs to count, `by` the columns whose groups are told apart, in order."""
+    names, found, used = list(shapes), [], 0.0
+    taken: set[frozenset[str]] = set()
+    for group in by:
+        for name in names:
+            cost = _bytes(shapes[group].cells(1) * shapes[name].cells(1), rows)
+            pair = frozenset((group, name))
+            if name != group and pair not in taken and used + cost <= _GROUPED * room:
+                found.append((group, name, 1))
+                taken.add(pair)
+                used += cost
+    others = [pair for pair in _around(names) if frozenset(pair) not in taken]
+    for join in JOINS:
+        costs = [_bytes(shapes[a].cells(join) * shapes[b].cells(join), rows) for a, b in others]
+        if used + sum(costs) <= room or join == JOINS[-1]:
+            fits = np.cumsum([used, *costs])[1:] <= room
+            return [
+                *found,
+                *((a, b, join) for (a, b), fit in zip(others, fits, strict=True) if fit),
+            ]
+    return found
+
+
+def groupings(columns: Mapping[str, Any], special: Sequence[str]) -> list[str]:
+    """Label and source first, then the categorical columns of fewest values; MAX_BY at most.
+
+    `columns` are `(cells, values)` of the categorical ones: rows of each bin, and how many values.
+    """
+    known = [
+        name
+        for name, (cells, _) in columns.items()
+        if len(cells) > 3 and cells[-1] <= (sum(cells) - cells[0]) / 2
+    ]
+    known.sort(key=lambda name: (name not in special, columns[name][1]))
+    return known[:MAX_BY]
+
+
+def finished(tables: Tables, room: int = PAIR_BYTES) -> tuple[Pair, ...]:
+    """The pairs, those planned last left out where the counts take more room than was thought."""
+    pairs, used = [], 0
+    for (first, second, join), blocks in zip(tables.plan, tables.counts, strict=True):
+        rho, _ = block_movement(blocks.reshape(len(blocks), 1, -1))
+        counts = tuple(map(tuple, blocks.sum(axis=0).tolist()))
+        used += len(canonical_json(counts))
+        if used > room:
+            break
+        pairs.append(Pair(first=first, second=second, join=join, counts=counts, rho=round(rho, 6)))
+    return tuple(pairs)
+
+
+def dispersions(tables: Tables, by: Sequence[str], kept: Sequence[Pair]) -> Iterator[Groups]:
+    """How the groups of the columns `by` moved between the blocks, in every pair that was kept."""
+    for pair, blocks in zip(kept, tables.counts, strict=False):
+        for group, column, turned in (
+            (pair.first, pair.second, False),
+            (pair.second, pair.first, True),
+        ):
+            if pair.join == 1 and group in by:
+                rho, moved = block_movement(blocks.transpose(0, 2, 1) if turned else blocks)
+                yield Groups(
+                    column=column,
+                    by=group,
+                    rho=round(rho, 6),
+                    moved=tuple(round(float(share), 4) for share in moved),
+                )
+
+
+def shape_of(column: Column) -> Shape:
+    """The shape of a finished column."""
+    return Shape(levels=len(column.bins), words=isinstance(column, CategoryColumn))
+
+
+def _around(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """All pairs, those of neighbours first, then those two apart, in a ring."""
+    many = len(names)
+    pairs = combinations(range(many), 2)
+    apart = sorted(pairs, key=lambda pair: (min(pair[1] - pair[0], many - pair[1] + pair[0]), pair))
+    return ((names[a], names[b]) for a, b in apart)
+
+
+def _bytes(cells: int, rows: int) -> float:
+    """About how long so many counts of so many rows are: a comma, and the digits of most."""
+    return cells * (2 + log10(max(1.0, rows / cells)))

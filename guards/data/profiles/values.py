@@ -1,0 +1,151 @@
+"""From the types of a file to the four kinds of column that a profile knows.
+
+Label and source are words whatever their type is. Numbers of every width become double precision
+(of decimals and of integers beyond 2^53 that is the nearest one, and the column's `type` says what
+it was). Times become seconds, so that a file in milliseconds and one in microseconds are alike;
+zoned ones count from 1970 in UTC, and those without a zone are taken as UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guards.data.dataset import Dataset
+from guards.digest import Digest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LONG = 80
+_NUMBER = re.compile(r"(U?Int|Float)\d+\b|Decimal\b")
+_VECTOR = re.compile(r"(List|Array)\((U?Int|Float)\d+\b")
+_PARTS = {"Date": 1 / 86_400, "ns": 1e9, "us": 1e6, "ms": 1e3}  # of a second
+_FORMS = {"Date": "moment", "Datetime": "moment", "Time": "clock", "Duration": "duration"}
+_TOKEN = r"[\p{L}\p{M}\p{N}_]+"
+# What is asked of rows that are not plain ASCII; the letters of Unicode's scripts, by name.
+_SCRIPTS = {
+    **{"latin": r"\p{Latin}", "greek": r"\p{Greek}", "cyrillic": r"\p{Cyrillic}"},
+    **{"arabic": r"\p{Arabic}", "hebrew": r"\p{Hebrew}", "devanagari": r"\p{Devanagari}"},
+    **{"thai": r"\p{Thai}", "hangul": r"\p{Hangul}", "han": r"\p{Han}"},
+    "kana": r"[\p{Hiragana}\p{Katakana}]",
+    "zero-width": r"[\x{200B}-\x{200D}\x{2060}-\x{2064}\x{FEFF}\x{00AD}\x{180E}]",
+    "direction": r"[\x{202A}-\x{202E}\x{2066}-\x{2069}\x{200E}\x{200F}\x{061C}]",
+}
+_PLAIN = {"control": r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]", "empty": r"^\s*$"}
+MARKS = (*_SCRIPTS, *_PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a column of this type is to a profile: `kind` is numeric, category, text or vector."""
+
+    name: str
+    type: str
+    kind: str
+    form: str = "number"
+
+    @property
+    def wide(self) -> bool:
+        """Whether one value may be large, so that few are held at once."""
+        return self.kind in ("text", "vector")
+
+    def unlike(self, other: Kind) -> bool:
+        """Whether two columns cannot be compared; one of nothing but nulls is like any other."""
+        return "Null" not in (self.type, other.type) and (self.kind, self.form) != (
+            other.kind,
+            other.form,
+        )
+
+
+def kinds(dataset: Dataset) -> Mapping[str, Kind]:
+    """The columns that a profile describes: label, source, features, text, and number lists."""
+    roles = dataset.roles
+    special = [name for name in (roles.label, roles.source) if name]
+    texts = [roles.text] if roles.text else []
+    taken = {*special, *roles.features, *texts, roles.id, roles.image}
+    lists = [n for n, dtype in dataset.schema.items() if _VECTOR.match(dtype) and n not in taken]
+    found = {name: _kind(name, dataset.schema[name]) for name in (*roles.features, *lists)}
+    words = {name: Kind(name=name, type=dataset.schema[name], kind="category") for name in special}
+    return {**words, **found, **{name: _text(name, dataset.schema[name]) for name in texts}}
+
+
+def plain(values: pl.Series, kind: Kind) -> pl.Series:
+    """A column as Float64 (NaN stays NaN) or, of categories, as short strings."""
+    import polars as pl
+
+    if kind.kind == "numeric":
+        return _seconds(values).cast(pl.Float64, strict=False)
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    return shortened(values.cast(pl.String))
+
+
+def values_of(dataset: Dataset, name: str) -> pl.Series:
+    """One whole column as :func:`plain` gives it, NaN as missing; it is in memory at once."""
+    special = name in (dataset.roles.label, dataset.roles.source)
+    kind = _kind(name, dataset.schema[name])
+    if special or kind.wide:
+        kind = Kind(name=name, type=kind.type, kind="category")
+    values = plain(dataset.frame([name]).to_series(), kind)
+    return values.fill_nan(None) if kind.kind == "numeric" else values
+
+
+def shortened(words: pl.Series) -> pl.Series:
+    """Words of more than 80 characters are cut, and told apart by a digest."""
+    import polars as pl
+
+    # No word has more characters than bytes, and bytes need no counting.
+    if not (words.str.len_bytes() > _LONG).any():
+        return words
+    long = words.filter(words.str.len_chars() > _LONG).unique()
+    short = [f"{word[:_LONG]}~{Digest.of(word.encode()).short}" for word in long]
+    return words.replace(long, pl.Series(short, dtype=pl.String))
+
+
+def tokens(texts: pl.Series) -> pl.DataFrame:
+    """In how many of these texts each token stands: columns `value` and `count`."""
+    import polars as pl
+
+    found = texts.drop_nulls().str.to_lowercase().str.extract_all(_TOKEN).list.unique()
+    words = shortened(found.explode().drop_nulls().rename("value"))
+    return words.value_counts(name="count").with_columns(pl.col("count").cast(pl.Int64))
+
+
+def marks(texts: pl.Series) -> dict[str, int]:
+    """In how many of these texts each of MARKS stands."""
+    held = texts.drop_nulls()
+    other = held.filter(held.str.len_bytes() != held.str.len_chars())
+    found = {name: int(other.str.contains(told).sum()) for name, told in _SCRIPTS.items()}
+    ascii_ = held.filter(held.str.len_bytes() == held.str.len_chars())
+    found["latin"] += int(ascii_.str.contains(r"[A-Za-z]").sum())
+    return found | {name: int(held.str.contains(told).sum()) for name, told in _PLAIN.items()}
+
+
+def _kind(name: str, dtype: str) -> Kind:
+    if _NUMBER.match(dtype):
+        return Kind(name=name, type=dtype, kind="numeric")
+    if _VECTOR.match(dtype):
+        return Kind(name=name, type=dtype, kind="vector")
+    form = _FORMS.get(dtype.partition("(")[0])
+    if form is not None:
+        return Kind(name=name, type=dtype, kind="numeric", form=form)
+    return Kind(name=name, type=dtype, kind="category")
+
+
+def _text(name: str, dtype: str) -> Kind:
+    words = dtype in ("String", "Null") or dtype.startswith(("Categorical", "Enum"))
+    return Kind(name=name, type=dtype, kind="text") if words else _kind(name, dtype)
+
+
+def _seconds(values: pl.Series) -> pl.Series:
+    """Times and durations as seconds; other values as they are."""
+    import polars as pl
+
+    dtype = values.dtype
+    if not dtype.is_temporal():
+        return values
+    unit = getattr(dtype, "time_unit", None) or ("Date" if dtype == pl.Date else "ns")
+    return values.to_physical().cast(pl.Float64) / _PARTS[unit]
