@@ -73,15 +73,30 @@ def block_movement(blocks: npt.ArrayLike) -> tuple[float, Floats]:
     `moved`, shape (groups,), is the largest S of a group. Both are 0 for a single block.
     """
     counts = np.asarray(blocks, np.float64)
-    moved = np.zeros(counts.shape[1])
-    surplus = room = 0.0
-    for block in counts if len(counts) > 1 else ():
-        others = counts.sum(axis=0) - block
-        squares, freedom, effective = _pearson(others, block)
-        surplus += float((squares - freedom).sum())
-        room += float((freedom * effective).sum()) * (1 + 1 / (len(counts) - 1))
-        moved = np.maximum(moved, moved_shares(others, block))
-    return float(np.clip(surplus / room, 0.0, 1.0)) if room > 0 else 0.0, moved
+    many, groups, bins = counts.shape
+    if many < 2:
+        return 0.0, np.zeros(groups)
+    # One row for each group in each block: all blocks are compared at once.
+    rows, others = counts.reshape(-1, bins), (counts.sum(axis=0) - counts).reshape(-1, bins)
+    moved: Floats = moved_shares(others, rows).reshape(many, groups).max(axis=0)
+    return _dispersion(rows, others, many), moved
+
+
+def block_dispersion(blocks: npt.ArrayLike) -> float:
+    """The `rho` of :func:`block_movement` alone, of counts of shape (blocks, groups, bins)."""
+    counts = np.asarray(blocks, np.float64)
+    if len(counts) < 2:
+        return 0.0
+    bins = counts.shape[2]
+    others = counts.sum(axis=0) - counts
+    return _dispersion(counts.reshape(-1, bins), others.reshape(-1, bins), len(counts))
+
+
+def _dispersion(rows: Floats, others: Floats, blocks: int) -> float:
+    squares, freedom, effective = _pearson(others, rows)
+    surplus = float((squares - freedom).sum())
+    room = float((freedom * effective).sum()) * (1 + 1 / (blocks - 1))
+    return float(np.clip(surplus / room, 0.0, 1.0)) if room > 0 else 0.0
 
 
 def _pearson(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:

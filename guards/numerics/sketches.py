@@ -99,19 +99,15 @@ def thinned(steps: Steps, most: int, *, slack: float = 0.0) -> Steps:
 
 
 def largest_gap(first: Steps, second: Steps) -> float:
-    """The most rows, over all x, by which two step functions of as many rows differ."""
-    where = np.concatenate([first.points, second.points])
-    gaps = np.abs(ranks(first, where) - ranks(second, where))
-    return float(gaps.max()) if len(gaps) else 0.0
+    """The most rows, over all x, by which two step functions differ."""
+    return _widest(first, second, 1.0, 1.0)
 
 
 def steps_distance(first: Steps, second: Steps) -> float:
     """Kolmogorov-Smirnov's D of two step functions, off by at most both errors, as shares."""
     if not first.rows or not second.rows:
         return 0.0
-    where = np.concatenate([first.points, second.points])
-    gaps = np.abs(ranks(first, where) / first.rows - ranks(second, where) / second.rows)
-    return float(gaps.max())
+    return _widest(first, second, 1 / first.rows, 1 / second.rows)
 
 
 def ranks(steps: Steps, values: npt.ArrayLike) -> Ints:
@@ -189,6 +185,20 @@ def distinct(found: npt.ArrayLike) -> float:
     empty = int((held == 0).sum())
     few = raw <= 2.5 * REGISTERS and empty > 0
     return float(REGISTERS * np.log(REGISTERS / empty)) if few else float(raw)
+
+
+def _widest(first: Steps, second: Steps, scale: float, other: float) -> float:
+    """The largest difference of two scaled step functions.
+
+    Between two points of the second it is constant and the first ascends, so the difference is
+    widest at such a point or just before it; beyond the last at the end of the first.
+    """
+    mine, theirs = np.concatenate([[0], first.upto]), np.concatenate([[0], second.upto])
+    at = mine[np.searchsorted(first.points, second.points, side="right")] * scale
+    before = mine[np.searchsorted(first.points, second.points, side="left")] * scale
+    ends = [mine[-1] * scale - theirs[-1] * other]
+    gaps = np.concatenate([at - theirs[1:] * other, before - theirs[:-1] * other, ends])
+    return float(np.abs(gaps).max())
 
 
 def _at_rank(steps: Steps, places: npt.ArrayLike) -> Floats:

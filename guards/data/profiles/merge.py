@@ -36,7 +36,7 @@ from guards.data.profiles.nouns import (
     VectorColumn,
 )
 from guards.errors import UsageError
-from guards.numerics.cells import block_movement
+from guards.numerics.cells import block_dispersion, block_movement
 from guards.numerics.sketches import joined, steps_distance, thinned
 
 _SLACK = 1 / 8
@@ -329,7 +329,7 @@ def _tables(
 
 
 def _pair(pair: Pair, parts: Sequence[Profile], tables: Ints) -> Pair:
-    rho, _ = block_movement(tables.reshape(len(tables), 1, -1))
+    rho = block_dispersion(tables.reshape(len(tables), 1, -1))
     same = {frozenset((pair.first, pair.second))}
     held = [p.rho for part in parts for p in part.pairs if frozenset((p.first, p.second)) in same]
     counts = tuple(map(tuple, tables.sum(axis=0).tolist()))

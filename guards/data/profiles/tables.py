@@ -17,7 +17,7 @@ import numpy as np
 
 from guards.data.profiles.nouns import JOINS, CategoryColumn, Column, Groups, Pair, coarse
 from guards.digest import canonical_json
-from guards.numerics.cells import block_movement
+from guards.numerics.cells import block_dispersion, block_movement
 from guards.numerics.crosstab import cross_counts
 
 PAIR_BYTES = 480_000
@@ -84,7 +84,8 @@ def planned(
                 used += cost
     others = [pair for pair in _around(names) if frozenset(pair) not in taken]
     for join in JOINS:
-        costs = [_bytes(shapes[a].cells(join) * shapes[b].cells(join), rows) for a, b in others]
+        cells = {name: shape.cells(join) for name, shape in shapes.items()}
+        costs = [_bytes(cells[a] * cells[b], rows) for a, b in others]
         if used + sum(costs) <= room or join == JOINS[-1]:
             fits = np.cumsum([used, *costs])[1:] <= room
             return [
@@ -112,7 +113,7 @@ def finished(tables: Tables, room: int = PAIR_BYTES) -> tuple[Pair, ...]:
     """The pairs, those planned last left out where the counts take more room than was thought."""
     pairs, used = [], 0
     for (first, second, join), blocks in zip(tables.plan, tables.counts, strict=True):
-        rho, _ = block_movement(blocks.reshape(len(blocks), 1, -1))
+        rho = block_dispersion(blocks.reshape(len(blocks), 1, -1))
         counts = tuple(map(tuple, blocks.sum(axis=0).tolist()))
         used += len(canonical_json(counts))
         if used > room:
