@@ -1,8 +1,8 @@
 """The run directory: everything that was seen, bound together by one record.
 
-`report.json`, `statistics.json`, `rows.parquet`, each file of `evidence/`, the signed manifest and
-the policy are named in the record by the sha256 of their bytes; the page is made from them and
-needs no binding.
+`report.json`, `statistics.json`, `profile.json`, `rows.parquet`, each file of `evidence/`, the
+signed manifest and the policy are named in the record by the sha256 of their bytes; the page is
+made from them and needs no binding.
 That of `policy.json` is the policy's own digest.
 """
 
@@ -15,11 +15,12 @@ from typing import Any
 
 from guards.budget import alphas
 from guards.data.case import Case
+from guards.data.profile import Profile, kinds, to_bytes
 from guards.digest import Digest, canonical_json
 from guards.explain import Explanation
 from guards.files import write_atomically
 from guards.findings import Examination, Exhibit, Ran
-from guards.history import FILE, statistics
+from guards.history import FILE, PROFILE, statistics
 from guards.provenance.signing import PAYLOAD_TYPE, Envelope, PrivateKey, sign
 from guards.record import Record, payload
 from guards.report.document import document, rows_held, write_rows
@@ -53,6 +54,8 @@ def write_run(
     write_atomically(out / "report.json", canonical_json(report) + b"\n")
     write_atomically(out / "policy.json", canonical_json(made.policy.document))
     write_atomically(out / FILE, canonical_json(statistics(made.examinations)))
+    if (profile := _profile(made.case)) is not None:
+        write_atomically(out / PROFILE, to_bytes(profile))
     if made.manifest is not None:
         write_atomically(out / "manifest.json", made.manifest)
     record = replace(record, bindings=_bindings(out))
@@ -71,6 +74,19 @@ def _envelope(record: Record, key: PrivateKey | None) -> Envelope:
 def _bindings(out: Path) -> Mapping[str, str]:
     files = sorted(path for path in out.rglob("*") if path.is_file())
     return {str(path.relative_to(out)): Digest.of(path.read_bytes()).hex for path in files}
+
+
+def _profile(case: Case) -> Profile | None:
+    """What the data looked like; None for data of pictures alone, and for what cannot be read."""
+    dataset = case.opened
+    if dataset is None or not kinds(dataset).keys() - {dataset.roles.label, dataset.roles.source}:
+        return None
+    try:
+        return case.survey.profile
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic inside polars is no Exception, and the rules have told of it
+        return None
 
 
 def _write_evidence(out: Path, made: Made) -> None:

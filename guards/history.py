@@ -2,15 +2,15 @@
 
 Nothing says so well what is usual for a class of this dataset as the versions of it that were
 admitted. Every scan writes what its rules watch to `statistics.json`, which its record binds by
-digest; the ledger keeps those of scans that admit something. So a version counts here only along
-one chain:
+digest; the ledger keeps those of scans that admit something, and the profile of the data beside.
+So a version counts here only along one chain:
 
-    ledger line, signed by a trusted scanner -> record, by digest -> statistics, by digest
+    ledger line, signed by a trusted scanner -> record, by digest -> statistics, profile, by digest
 
 and a producer steers it by nothing but data that passed. What was blocked, quarantined, judged
 otherwise later, replayed with a chosen seed, or admitted without a rule that today's policy
 requires, is not in it; the same bytes under several versions count once, the newest KEPT versions
-count in all, and those of another release of this code not at all, since its features differ.
+count in all, and statistics of another release of this code not at all, since its features differ.
 
 Known way around it: a producer who moves a statistic by a little in every version. Each step is
 within what the steps before it allow, as long as it passes; the absolute rules beside this one do
@@ -28,7 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from guards._version import __version__
-from guards.data.earlier import Earlier, History, Watched
+from guards.data.earlier import Earlier, EarlierProfile, History, Watched
+from guards.data.profile import SCHEMA as PROFILE_SCHEMA
+from guards.data.profile import Profile, parse_profile
 from guards.digest import Digest
 from guards.errors import Malformed, Untrusted
 from guards.files import read_document
@@ -43,6 +45,7 @@ from guards.verdict import Decision, Policy
 
 SCHEMA = 1
 FILE = "statistics.json"
+PROFILE = "profile.json"
 KEPT = 12
 GROUPS = 2_000  # of each kind and rule, the largest; a version of 100,000 sources is one file, too
 _RELEASE = f"toadstone {__version__}"
@@ -77,30 +80,35 @@ def recall(directory: Path, trust: Trust, policy: Policy, about: About) -> Histo
     if not (directory / "log.jsonl").is_file():
         return History(note="the ledger is empty")
     entries = ledger.verify(directory, trust).entries
-    found, without = [], 0
+    found: list[Earlier] = []
+    profiles: list[EarlierProfile] = []
+    without = 0
     for entry in _candidates(entries, about):
         record = _record(directory, entry, trust)
         if not _counts(record, policy):
             continue
+        if len(profiles) < KEPT and (profile := _profile(directory, entry, record)):
+            profiles.append(EarlierProfile(**_place(entry), profile=profile))
         if FILE not in record.bindings:
             without += 1
             continue
-        rules = _watched(_kept(directory, entry, Digest.parse(record.bindings[FILE])), entry)
+        rules = _watched(_kept(directory, "statistics", entry, record.bindings[FILE]), entry)
         if rules is not None:
-            found.append(
-                Earlier(
-                    name=entry.name,
-                    version=entry.version,
-                    root=entry.root,
-                    record=entry.record,
-                    rules=rules,
-                )
-            )
+            found.append(Earlier(**_place(entry), rules=rules))
         if len(found) == KEPT:
             break
     note = f"{len(found)} admitted versions of {about.name} before this one are comparable"
     more = f"; {without} more were admitted before statistics were kept" if without else ""
-    return History(versions=tuple(found), note=note + more)
+    return History(versions=tuple(found), profiles=tuple(profiles), note=note + more)
+
+
+def _place(entry: ledger.Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "root": entry.root,
+        "record": entry.record,
+    }
 
 
 def _largest(watched: Watched) -> Watched:
@@ -173,8 +181,18 @@ def _counts(record: Record, policy: Policy) -> bool:
     return passed and set(policy.required) <= looked
 
 
-def _kept(directory: Path, entry: ledger.Entry, digest: Digest) -> bytes:
-    return _exactly(directory / "statistics" / f"{digest.hex}.json", digest, entry)
+def _profile(directory: Path, entry: ledger.Entry, record: Record) -> Profile | None:
+    """What that version looked like; None if nobody kept it, or in a form that is not read here."""
+    if PROFILE not in record.bindings:
+        return None
+    data = _kept(directory, "profiles", entry, record.bindings[PROFILE])
+    # A file of another schema is no forgery: its digest is the signed one.
+    return parse_profile(data) if f'"schema":"{PROFILE_SCHEMA}"'.encode() in data else None
+
+
+def _kept(directory: Path, kind: str, entry: ledger.Entry, bound: str) -> bytes:
+    digest = Digest.parse(bound)
+    return _exactly(directory / kind / f"{digest.hex}.json", digest, entry)
 
 
 def _exactly(path: Path, digest: Digest, entry: ledger.Entry) -> bytes:

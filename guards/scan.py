@@ -28,7 +28,7 @@ from guards.errors import GuardError, NothingToExamine, UsageError
 from guards.explain import explain
 from guards.files import directory_at_once, read_document
 from guards.findings import Examination
-from guards.history import FILE, About, recall
+from guards.history import FILE, PROFILE, About, recall
 from guards.inputs import (
     AskedModel,
     Inputs,
@@ -139,7 +139,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         record = _record(request, made, moment)
         with directory_at_once(request.out) as draft:
             record, written = write_run(draft, made, record, request.dataset, request.key)
-            _log(request, record, written, (draft / FILE).read_bytes())
+            _log(request, record, written, draft)
         released = _release(request, made, written, moment)
     return Scanned(
         verdict=verdict,
@@ -379,7 +379,7 @@ def _require_deriver(request: Request, proof: Proof | None, moment: datetime) ->
         require_deriver(request.release, proof.manifest, request.trust, moment)
 
 
-def _log(request: Request, record: Record, written: bytes, statistics: bytes) -> None:
+def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
     if request.ledger is None or request.key is None:
         return
     entry = ledger.Entry(
@@ -392,4 +392,6 @@ def _log(request: Request, record: Record, written: bytes, statistics: bytes) ->
         time=record.time,
     )
     admitted = record.decision is Decision.PASS and record.admits and not record.replay
-    ledger.append(request.ledger, entry, written, request.key, statistics if admitted else None)
+    documents = {"statistics": draft / FILE, "profiles": draft / PROFILE} if admitted else {}
+    kept = {kind: path.read_bytes() for kind, path in documents.items() if path.is_file()}
+    ledger.append(request.ledger, entry, written, request.key, kept)

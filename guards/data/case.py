@@ -69,8 +69,9 @@ class Case:
         """
         from guards.data.profile import survey
 
-        known = [*([self.reference] if self.reference else [])]
-        return survey(self.dataset, like=known[0] if known else None, against=known)
+        against = [self.reference] if self.reference is not None else []
+        known = [*against, *(earlier.profile for earlier in self.history.profiles[:1])]
+        return survey(self.dataset, like=known[0] if known else None, against=against)
 
     @cached_property
     def table_features(self) -> TableFeatures:

@@ -3,6 +3,7 @@
     LEDGER/log.jsonl              one DSSE envelope a line, signed by a scanner
     LEDGER/records/<sha256>.json  the records themselves
     LEDGER/statistics/<sha256>.json  what was seen in data that was admitted, as its record binds it
+    LEDGER/profiles/<sha256>.json    and what that data looked like
 
 Editing, dropping or reordering a line breaks the chain for everybody. Cutting the end off can be
 told only relative to something remembered: a checkpoint (size and head) that somebody kept. Every
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -90,17 +91,18 @@ def append(
     entry: Entry,
     record: bytes,
     key: PrivateKey,
-    statistics: bytes | None = None,
+    kept: Mapping[str, bytes] | None = None,
 ) -> Checkpoint:
     """Store a record and chain its entry; returns the checkpoint after it, once it is on disk.
 
-    `statistics` is kept beside it under its digest, by which the record must have bound it.
+    `kept` are documents by the name of their directory (`statistics`, `profiles`); they lie there
+    under their digests, by which the record must have bound them.
     """
     try:
-        if statistics is not None:
-            (directory / "statistics").mkdir(parents=True, exist_ok=True)
-            path = directory / "statistics" / f"{Digest.of(statistics).hex}.json"
-            write_atomically(path, statistics)
+        for kind, document in (kept or {}).items():
+            (directory / kind).mkdir(parents=True, exist_ok=True)
+            path = directory / kind / f"{Digest.of(document).hex}.json"
+            write_atomically(path, document)
         (directory / "records").mkdir(parents=True, exist_ok=True)
         write_atomically(directory / "records" / f"{entry.record.hex}.json", record)
         with locked(directory / "lock"):

@@ -19,7 +19,10 @@ from guards.provenance.signing import parse_envelope
 from guards.record import Record, parse
 
 SCHEMA = 1
-_CONTENT = ("report.json", "statistics.json", "rows.parquet", "manifest.json", "policy.json")
+_CONTENT = (
+    *("report.json", "statistics.json", "profile.json", "rows.parquet"),
+    *("manifest.json", "policy.json"),
+)
 _TOLD = {
     "differs": "{} is not the file that the record binds: it was changed afterwards",
     "missing": "{} is bound by the record, but is not here",
