@@ -19,7 +19,7 @@ from guards.provenance.proof import Proof
 from guards.provenance.signing import load_private
 from guards.provenance.trust import Trust
 from guards.provenance.trust import load as _load_trust
-from guards.publish import Claim, beside, manifest_path, publish
+from guards.publish import Claim, beside, manifest_path, profile_path, publish
 from guards.release import Wanted
 from guards.scan import Progress, Request, Scanned
 from guards.scan import scan as _scan
@@ -39,15 +39,20 @@ def sign(
     sources: tuple[str, ...] = (),
     expires: datetime | None = None,
     columns: Mapping[str, str] | None = None,
+    profile: PathLike | None = None,
     out: PathLike | None = None,
 ) -> Path:
-    """Claim a dataset and sign the claim; returns where the manifest is."""
+    """Claim a dataset, and its profile if there is one, and sign the claim.
+
+    Returns where the manifest is.
+    """
     claim = Claim(
         name=parse_name(name),
         version=version,
         sources=tuple(Source(uri=uri) for uri in sources),
         expires=expires,
         columns=columns or {},
+        profile=_path(profile),
     )
     return publish(Path(dataset), claim, load_private(Path(key)), _path(out))
 
@@ -72,6 +77,7 @@ def verify(
             version=version,
             at=at,
             state=Memory(Path(state)) if state else None,
+            profile=profile_path(Path(dataset)),
         )
     )
 

@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -73,8 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"toadstone {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_keygen, _trust, _sign, _verify, _scan, _gate, _report, _redteam, _profile):
+    for add in (_keygen, _trust, _sign, _verify, _scan, _gate, _report, _redteam):
         add(commands)
+    _profile(commands)
+    _accept(commands)
     _ledger(commands)
     _demo(commands)
     return parser
@@ -169,6 +171,7 @@ def _sign(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--source", action="append", default=[], metavar="URI")
     parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
     parser.add_argument("--expires", metavar="T")
+    parser.add_argument("--profile", type=Path, metavar="F", help="claim this profile of it, too")
     parser.add_argument("--out", type=Path, metavar="F")
 
 
@@ -186,6 +189,7 @@ def _run_sign(options: Options) -> int:
         sources=tuple(Source(uri=uri) for uri in options.source),
         expires=parse_time(options.expires) if options.expires else None,
         columns=dict(_pair(text) for text in options.column),
+        profile=options.profile,
     )
     path = publish(options.dataset, claim, load_private(options.key), options.out)
     console.result({"manifest": str(path)}, f"signed {options.dataset}: {path}", options.format)
@@ -204,6 +208,9 @@ def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("dataset", type=Path, metavar="DATASET")
     _claim_options(parser, required=True)
     parser.add_argument("--full", action="store_true", help="read every byte (always so today)")
+    parser.add_argument(
+        "--profile", type=Path, metavar="F", help="hold it against the claim; DATASET.profile"
+    )
 
 
 def _claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -218,11 +225,13 @@ def _claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _run_verify(options: Options) -> int:
-    from guards.publish import manifest_path
+    from guards.publish import manifest_path, profile_path
     from guards.verify import Claimed, verify
 
-    if options.manifest and not options.manifest.exists():
-        raise UsageError(f"manifest {options.manifest}: there is no such file")
+    for what in ("manifest", "profile"):
+        path = getattr(options, what)
+        if path and not path.exists():
+            raise UsageError(f"{what} {path}: there is no such file")
 
     proof = verify(
         Claimed(
@@ -233,8 +242,11 @@ def _run_verify(options: Options) -> int:
             version=options.dataset_version,
             at=_at(options),
             state=_memory(options),
+            profile=options.profile or profile_path(options.dataset),
         )
     )
+    if options.profile and proof.manifest and not proof.manifest.profile:
+        raise UsageError(f"--profile {options.profile}: the signed manifest claims no profile")
     console.proof(proof, str(options.dataset), options.format)
     return 0 if proof else 12
 
@@ -244,7 +256,7 @@ def _scan(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("dataset", type=Path, metavar="DATASET")
     _claim_options(parser, required=False)
     parser.add_argument("--policy", default="default", metavar="P", help="default, explore or file")
-    parser.add_argument("--reference", type=Path, metavar="REF", help="profile or dataset")
+    parser.add_argument("--reference", type=Path, metavar="REF", help="profile, dataset or anchor")
     _model_options(parser)
     parser.add_argument(
         "--trusted-rows", type=Path, metavar="F", help="rows that somebody checked, to compare with"
@@ -498,14 +510,20 @@ def _measured(options: Options, truth: Path) -> tuple[dict[str, object], str]:
 
 def _profile(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "profile", _run_profile, "store a reference for the drift rule")
-    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("dataset", type=Path, nargs="?", metavar="DATASET")
     parser.add_argument("--out", type=Path, required=True, metavar="F")
     parser.add_argument("--trust", type=Path, metavar="TRUST", help="prove it; take signed roles")
     parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+    parser.add_argument(
+        "--like", type=Path, metavar="F", help="cut cells as this profile does: both then merge"
+    )
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", default=[], metavar="F", help="these profiles as one"
+    )
 
 
 def _run_profile(options: Options) -> int:
-    from guards.data.profile import to_bytes
+    from guards.data.profile import merge_profiles, read_profile, to_bytes
     from guards.files import write_atomically
     from guards.inputs import profile_of
 
@@ -513,14 +531,66 @@ def _run_profile(options: Options) -> int:
     columns = dict(_pair(text) for text in options.column)
     if trust is not None and columns:
         raise UsageError("--column: with --trust the roles are those that were signed")
-    profile = profile_of(options.dataset, trust, columns=columns)
+    if options.dataset is None and not options.merge:
+        raise UsageError("profile: name a DATASET, or profiles to --merge")
+    parts = [read_profile(path) for path in options.merge]
+    like = read_profile(options.like) if options.like else None
+    if options.dataset is not None:
+        parts.append(profile_of(options.dataset, trust, columns=columns, like=like))
+    merged = merge_profiles(parts)
+    profile = merged.profile if len(parts) > 1 else parts[0]
     try:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.out, to_bytes(profile))
     except OSError as error:
         raise UsageError(f"cannot write {options.out}: {error.strerror}") from error
+    if merged.told:
+        console.say(f"merged without {merged.told}; parts made --like one another keep them")
     digest = str(profile.digest)
-    console.result({"profile": str(options.out), "digest": digest}, digest, options.format)
+    document = {"profile": str(options.out), "digest": digest, "rows": profile.rows}
+    console.result({**document, "lost": merged.told}, digest, options.format)
+    return 0
+
+
+def _accept(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "accept", _run_accept, "make a profile the reference from now on, and say why"
+    )
+    parser.add_argument("profile", type=Path, metavar="PROFILE")
+    parser.add_argument(
+        "--anchor", type=Path, required=True, metavar="DIR", help="what scan --reference takes"
+    )
+    parser.add_argument("--key", type=Path, required=True, metavar="key.pem", help="an approver's")
+    parser.add_argument("--name", required=True, metavar="N", help="the data it is a reference for")
+    parser.add_argument("--reason", required=True, metavar="TEXT")
+    parser.add_argument("--trust", type=Path, metavar="TRUST", help="refuse what it would not take")
+    parser.add_argument("--at", metavar="T", help="accepted at this time; default: now")
+
+
+def _run_accept(options: Options) -> int:
+    from guards.anchor import Acceptance, accept
+    from guards.digest import Digest
+    from guards.files import read_document
+    from guards.provenance.manifest import parse_name
+    from guards.provenance.signing import load_private
+
+    data = read_document(options.profile)
+    if data is None:
+        raise UsageError(f"profile {options.profile}: there is no such file")
+    acceptance = Acceptance(
+        name=parse_name(options.name),
+        profile=Digest.of(data),
+        reason=options.reason,
+        time=_at(options) or datetime.now(UTC).replace(microsecond=0),
+    )
+    trust = _load_trust(options) if options.trust else None
+    line = accept(options.anchor, data, acceptance, load_private(options.key), trust)
+    digest = str(acceptance.profile)
+    console.result(
+        {"anchor": str(options.anchor), "profile": digest, "acceptance": str(line)},
+        f"accepted {digest} for {acceptance.name} in {options.anchor}",
+        options.format,
+    )
     return 0
 
 

@@ -2,7 +2,9 @@
 
 Whoever can swap one of these can decide the verdict. So an input must be pinned by digest in the
 verifier's policy, or signed by a producer whom the verifier trusts for it; only a scan without
-any trust, which no gate admits, takes it as it comes.
+any trust, which no gate admits, takes it as it comes. A reference is one of four: a profile that
+the policy pins, a profile that a producer signed with its data, such data itself, or an anchor
+(:mod:`guards.anchor`), of which an approver has accepted the last profile.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from guards.anchor import is_anchor, read_anchor
 from guards.data.dataset import Dataset, open_dataset
 from guards.data.model import Model, build
 from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
 from guards.errors import Untrusted, UsageError
 from guards.files import read_document, write_atomically
-from guards.provenance.proof import Expectation, prove, room
+from guards.provenance.manifest import Name
+from guards.provenance.proof import Expectation, prove, room, vouched
 from guards.provenance.roles import Roles
 from guards.provenance.snapshot import Walked, stage
 from guards.provenance.strictjson import loads
@@ -44,19 +48,29 @@ class Inputs:
 
 
 def load_inputs(
-    policy: Policy, reference: Path | None, trust: Trust | None, at: datetime
+    policy: Policy,
+    reference: Path | None,
+    trust: Trust | None,
+    at: datetime,
+    name: Name | None = None,
 ) -> Inputs:
     """Read what the policy pins, and the reference that was asked for.
+
+    `name` is that of the data, for which an anchor must have been accepted.
 
     Raises:
         Untrusted: an input is not the one that the policy pins, or nobody vouches for it.
         UsageError: a file is missing.
     """
     contract = _pinned(policy, "contract")
-    profile = _pinned(policy, "reference")
-    chosen = parse_profile(profile) if profile is not None else None
-    if reference is not None:
-        chosen = _reference(reference, policy, trust, at)
+    chosen, named = None, Path(policy.files.get("reference", ""))
+    if reference is None and "reference" in policy.files and is_anchor(named):
+        reference = named
+    if reference is None:
+        pinned = _pinned(policy, "reference")
+        chosen = parse_profile(pinned) if pinned is not None else None
+    else:
+        chosen = _reference(reference, policy, trust, at, name)
         pin = policy.pins.get("reference", str(chosen.digest))
         if trust is not None and str(chosen.digest) != pin:
             raise Untrusted(f"reference {reference}: is {chosen.digest}, but the policy pins {pin}")
@@ -213,16 +227,32 @@ def _pinned(policy: Policy, kind: str) -> bytes | None:
     return data
 
 
-def _reference(path: Path, policy: Policy, trust: Trust | None, at: datetime) -> Profile:
+def _reference(
+    path: Path, policy: Policy, trust: Trust | None, at: datetime, name: Name | None
+) -> Profile:
+    if is_anchor(path) and not manifest_path(path).is_file():
+        return read_anchor(path, trust, name, at).profile
     if path.is_dir() or manifest_path(path).is_file():
         return profile_of(path, trust, at)
     data = _read(path)
-    if trust is not None and str(Digest.of(data)) != policy.pins.get("reference"):
+    pinned = str(Digest.of(data)) == policy.pins.get("reference")
+    if trust is not None and not pinned and not _signed_profile(path, data, trust, at):
         raise Untrusted(
-            f"reference {path}: the policy does not pin {Digest.of(data)}; pin it, or give a "
-            "dataset with a signed manifest as --reference"
+            f"reference {path}: the policy does not pin {Digest.of(data)}; pin it, accept it "
+            "(toadstone accept), or give a dataset with a signed manifest as --reference"
         )
     return parse_profile(data)
+
+
+def _signed_profile(path: Path, data: bytes, trust: Trust, at: datetime) -> bool:
+    """Whether a trusted producer signed this profile with the data that it lies beside."""
+    if path.suffix != ".profile":
+        return False
+    signed = read_document(manifest_path(path.with_suffix("")))
+    if signed is None:
+        return False
+    manifest = vouched(signed, trust, at, f"reference {path}")
+    return manifest.profile == Digest.of(data)
 
 
 def profile_of(
@@ -230,10 +260,12 @@ def profile_of(
     trust: Trust | None,
     at: datetime | None = None,
     columns: Mapping[str, str] | None = None,
+    like: Profile | None = None,
 ) -> Profile:
     """The profile of a dataset; with `trust`, only if a trusted producer signed the dataset.
 
-    Roles are the signed ones, or else those of `columns` and of `DATASET.dataset.toml`.
+    Roles are the signed ones, or else those of `columns` and of `DATASET.dataset.toml`. With
+    `like`, cells are cut as in that profile.
     """
     with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
         staged = Path(private) / "data"
@@ -247,7 +279,7 @@ def profile_of(
         else:
             roles = _require_proof(walked, signed, trust, moment, f"reference {path}")
         files = [entry.path for entry in walked.snapshot.files]
-        return build_profile(open_dataset(staged, files, roles, given=given))
+        return build_profile(open_dataset(staged, files, roles, given=given), like=like)
 
 
 def _read(path: Path) -> bytes:

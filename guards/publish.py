@@ -34,6 +34,7 @@ class Claim:
     """What the producer says beside the bytes; `columns` overrules the inferred roles.
 
     `parents` are the roots of the snapshots that this one was made of, `derivation` says how.
+    `profile` is the file of the data's own profile, whose digest becomes part of the claim.
     """
 
     name: Name
@@ -44,11 +45,17 @@ class Claim:
     expires: datetime | None = None
     created: datetime | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    profile: Path | None = None
 
 
 def manifest_path(dataset: Path) -> Path:
     """`DATASET.manifest.json`, beside the dataset; a trailing slash changes nothing."""
     return beside(dataset, ".manifest.json")
+
+
+def profile_path(dataset: Path) -> Path:
+    """`DATASET.profile`, beside the dataset."""
+    return beside(dataset, ".profile")
 
 
 def publish(dataset: Path, claim: Claim, key: PrivateKey, out: Path | None = None) -> Path:
@@ -134,7 +141,7 @@ def _disagreement(theirs: Manifest, mine: Manifest, claim: Claim) -> Iterator[st
         return
     if theirs.roles.columns() != mine.roles.columns():
         yield "roles"
-    for field_name in ("schema", "rows", "label_counts", "parents", "derivation"):
+    for field_name in ("schema", "rows", "label_counts", "parents", "derivation", "profile"):
         if getattr(theirs, field_name) != getattr(mine, field_name):
             yield field_name.replace("_", " ")
     if claim.expires and theirs.expires != claim.expires:
@@ -178,7 +185,21 @@ def _manifest(
         schema=opened.schema,
         rows=opened.rows,
         label_counts=_label_counts(opened, opened.roles),
+        profile=_profile(claim.profile, opened) if claim.profile else None,
     )
+
+
+def _profile(path: Path, opened: Dataset) -> Digest:
+    """The digest of the data's profile; UsageError for a profile of something else."""
+    from guards.data.profile import read_profile
+
+    profile = read_profile(path)
+    if profile.rows != opened.rows or profile.by_name.keys() - opened.schema.keys():
+        raise UsageError(
+            f"{path} is the profile of other data ({profile.rows} rows); make it of this one: "
+            "toadstone profile"
+        )
+    return profile.digest
 
 
 def _label_counts(opened: Dataset, roles: Roles) -> dict[str, Any]:

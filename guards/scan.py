@@ -46,7 +46,7 @@ from guards.provenance.roles import Roles
 from guards.provenance.signing import PrivateKey
 from guards.provenance.snapshot import Walked, stage, take
 from guards.provenance.trust import Trust
-from guards.publish import describe_columns, manifest_path
+from guards.publish import describe_columns, manifest_path, profile_path
 from guards.record import Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.text import printable
@@ -114,7 +114,9 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         proof = _prove(request, walked, signed, moment)
         _require_scanner(request, proof, moment)
         _require_deriver(request, proof, moment)
-        inputs = load_inputs(request.policy, request.reference, request.trust, moment)
+        inputs = load_inputs(
+            request.policy, request.reference, request.trust, moment, _named(request, proof)
+        )
         model = load_model(request.model, request.policy, request.trust)
         case = _open(request, walked, staged, proof, inputs)
         trusted, trusted_root = _trusted(request, case, moment)
@@ -212,10 +214,17 @@ def _prove(
         at=moment,
         name=request.name,
         version=request.version,
+        profile=_claimed_profile(request),
         recall=recall,
         judged=_judged(request),
     )
     return prove(walked, signed, request.trust, expect)
+
+
+def _claimed_profile(request: Request) -> Digest | None:
+    """The digest of the profile that lies beside the data, if one does."""
+    data = read_document(profile_path(request.dataset))
+    return Digest.of(data) if data is not None else None
 
 
 def _judged(request: Request) -> Callable[[Digest], frozenset[Digest]] | None:
@@ -361,6 +370,11 @@ def _subject(request: Request, proof: Proof | None) -> Name:
     if claimed is None or proof is None or not proof.signers:
         return request.name or UNNAMED
     return claimed if request.name is None or request.name.covers(claimed) else request.name
+
+
+def _named(request: Request, proof: Proof | None) -> Name | None:
+    """The name that the data stands under, if anybody says; what was accepted must be for it."""
+    return request.name if proof is None or not proof.manifest else proof.manifest.name
 
 
 def _require_scanner(request: Request, proof: Proof | None, moment: datetime) -> None:

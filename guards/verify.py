@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from guards.digest import Digest
 from guards.files import read_document
 from guards.provenance.manifest import Name
 from guards.provenance.memory import Memory, Seen
@@ -16,7 +17,7 @@ from guards.provenance.trust import Trust
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A dataset, where its claim lies, and what the verifier expects of it."""
+    """A dataset, where its claim and its profile lie, and what the verifier expects of it."""
 
     dataset: Path
     manifest: Path
@@ -25,6 +26,7 @@ class Claimed:
     version: int | None = None
     at: datetime | None = None
     state: Memory | None = None
+    profile: Path | None = None
 
 
 def verify(claimed: Claimed) -> Proof:
@@ -37,7 +39,14 @@ def verify(claimed: Claimed) -> Proof:
         seen = claimed.state.recall(name) if claimed.state else None
         return (seen,) if seen else ()
 
-    expect = Expectation(at=at, name=claimed.name, version=claimed.version, recall=recall)
+    profile = read_document(claimed.profile) if claimed.profile else None
+    expect = Expectation(
+        at=at,
+        name=claimed.name,
+        version=claimed.version,
+        profile=Digest.of(profile) if profile is not None else None,
+        recall=recall,
+    )
     proof = prove(walked, signed, claimed.trust, expect)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)

@@ -39,7 +39,8 @@ ARROWS = {
     "publish": {"data", "provenance", "digest"},
     "history": {"data", "provenance", "record", "findings", "verdict", "digest"},
     "budget": {"checks", "verdict"},
-    "inputs": {"data", "provenance", "publish", "verdict", "digest"},
+    "anchor": {"data", "provenance", "digest"},
+    "inputs": {"anchor", "data", "provenance", "publish", "verdict", "digest"},
     "explain": {"explain", "checks", "data", "numerics", "findings", "verdict", "digest"},
     "bundle": {
         *("data", "report", "record", "provenance", "verdict", "findings", "digest", "explain"),

@@ -31,6 +31,10 @@ _SAYS = {
     ),
     "wrong-name": ("the manifest is for another dataset", "fetch the manifest of this dataset"),
     "wrong-version": ("not the version that was pinned", "fetch the pinned version"),
+    "wrong-profile": (
+        "the profile beside the data is not the one that was signed",
+        "fetch it again from the producer, or remove it",
+    ),
     "expired": ("the manifest has expired", "have the producer sign a current one"),
     "not-yet-valid": ("the manifest is from the future", "check the clocks, or pass --at"),
     "unknown-parent": (
@@ -94,6 +98,7 @@ def _claim(manifest: Manifest) -> dict[str, Any]:
         "files": len(manifest.snapshot.files),
         "bytes": manifest.snapshot.size,
         "rows": manifest.rows,
+        "profile": str(manifest.profile) if manifest.profile else None,
         "parents": [str(parent) for parent in manifest.parents],
         "derivation": describe(manifest.derivation) if manifest.derivation else None,
     }

@@ -12,8 +12,6 @@ record carries the checkpoint it was made on, so each later record is such a mem
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +20,7 @@ from pathlib import Path
 from guards.digest import Digest
 from guards.errors import Malformed, Untrusted, UsageError
 from guards.files import locked, write_atomically
+from guards.provenance.chain import GENESIS, append_line, whole_lines
 from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import (
     Envelope,
@@ -36,8 +35,6 @@ from guards.provenance.strictjson import Node, timestamp
 from guards.provenance.trust import Trust
 
 PREDICATE = "https://toadstone.dev/ledger-entry/v1"
-GENESIS = Digest.of(b"")
-MAX_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,7 @@ def append(
 
 def checkpoint(directory: Path) -> Checkpoint:
     """Where the log ends now, read without verifying it; an absent ledger is empty."""
-    lines, _ = _lines(directory / "log.jsonl")
+    lines, _ = whole_lines(directory / "log.jsonl")
     return Checkpoint(size=len(lines), head=Digest.of(lines[-1]) if lines else GENESIS)
 
 
@@ -134,7 +131,7 @@ def verify(directory: Path, trust: Trust) -> Log:
     path = directory / "log.jsonl"
     if not path.is_file():
         raise UsageError(f"ledger {directory}: there is no log.jsonl")
-    lines, torn = _lines(path)
+    lines, torn = whole_lines(path)
     entries, heads = [], [GENESIS]
     for index, line in enumerate(lines):
         entries.append(_verified(line, index, heads[-1], trust))
@@ -153,44 +150,10 @@ def missing_records(directory: Path, entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _chain(path: Path, entry: Entry, key: PrivateKey) -> Checkpoint:
-    lines, torn = _lines(path)
-    head = Digest.of(lines[-1]) if lines else GENESIS
-    line = sign(_payload(entry, len(lines), head), key).to_json()
-    with path.open("r+b" if path.exists() else "w+b") as log:
-        # An append that never ended was never acknowledged; nothing is lost by dropping it.
-        log.seek(-len(torn), os.SEEK_END)
-        log.truncate()
-        log.write(line + b"\n")
-        log.flush()
-        os.fsync(log.fileno())
-    return Checkpoint(size=len(lines) + 1, head=Digest.of(line))
-
-
-def _lines(path: Path) -> tuple[list[bytes], bytes]:
-    """The whole lines of a log, and what follows the last line end."""
-    lines: list[bytes] = []
-    for line in _read(path):
-        if not line.endswith(b"\n"):
-            return lines, line
-        lines.append(line[:-1])
-    return lines, b""
-
-
-def _read(path: Path) -> Iterator[bytes]:
-    """The lines of a plain file; a fifo must not make us wait, nor a line fill the memory."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UsageError(f"ledger {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as log:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"ledger {path}: not a plain file")
-        while line := log.readline(MAX_LINE + 1):
-            if len(line) > MAX_LINE:
-                raise Malformed(f"a line is longer than {MAX_LINE} bytes", str(path))
-            yield line
+    size, head = append_line(
+        path, lambda number, head: sign(_payload(entry, number, head), key).to_json()
+    )
+    return Checkpoint(size=size, head=head)
 
 
 def _payload(entry: Entry, sequence: int, previous: Digest) -> bytes:

@@ -77,6 +77,7 @@ class Manifest:
     """The claim: these files, under this name and version, with these roles.
 
     One with `parents` was made from those, and a deriver may sign it; an original is a producer's.
+    `profile` is the digest of the file that says what the data looks like, if one was claimed.
     """
 
     name: Name
@@ -92,6 +93,7 @@ class Manifest:
     schema: Mapping[str, str] = field(default_factory=dict)
     rows: int | None = None
     label_counts: Mapping[str, int] = field(default_factory=dict)
+    profile: Digest | None = None
 
 
 def parse_name(text: str) -> Name:
@@ -134,6 +136,8 @@ def payload(manifest: Manifest) -> bytes:
     }
     if manifest.derivation is not None:
         predicate["derivation"] = describe(manifest.derivation)
+    if manifest.profile is not None:
+        predicate["profile"] = str(manifest.profile)
     return make_statement(str(manifest.name), manifest.snapshot.root.hex, PREDICATE, predicate)
 
 
@@ -155,7 +159,9 @@ def parse(envelope: Envelope) -> Manifest:
     """Read a manifest out of an envelope whose signatures have been verified."""
     top = statement(envelope, PREDICATE)
     predicate = top.of("predicate")
-    predicate.only("dataset", "files", "sources", "columns", "schema", "stats", "derivation")
+    predicate.only(
+        *("dataset", "files", "sources", "columns", "schema", "stats", "derivation", "profile")
+    )
     dataset = predicate.of("dataset").only(
         "name", "partition", "version", "created", "expires", "previous", "parents"
     )
@@ -171,6 +177,7 @@ def parse(envelope: Envelope) -> Manifest:
         sources=tuple(_source(source) for source in predicate.of("sources").each()),
         roles=_roles(predicate.of("columns")),
         schema={key: node.text() for key, node in predicate.of("schema").items()},
+        profile=profile.digest() if (profile := predicate.optional("profile")) else None,
         **_stats(predicate.of("stats")),
     )
     _refuse_other_subject(next(iter(top.of("subject").each())), manifest)

@@ -12,11 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from guards.digest import Digest
-from guards.errors import Malformed
+from guards.errors import Malformed, Untrusted
 from guards.provenance.manifest import Manifest, Name, parse
 from guards.provenance.memory import Seen
 from guards.provenance.signing import Envelope, PublicKey, parse_envelope, signers
-from guards.provenance.snapshot import TOO_LARGE, WARNINGS, Difference, Walked, compare
+from guards.provenance.snapshot import (
+    TOO_LARGE,
+    WARNINGS,
+    Difference,
+    Snapshot,
+    Walked,
+    compare,
+)
 from guards.provenance.strictjson import timestamp
 from guards.provenance.trust import SKEW, Step, Trust
 
@@ -29,7 +36,8 @@ SLACK = 1 << 26
 class Expectation:
     """What the verifier brings: the time, the name expected, a pinned version, what it has seen.
 
-    `recall` answers with what was seen of a name before; it is asked once, and for the name that
+    `profile` is the digest of the profile that lies beside the data, if one does. `recall` answers
+    with what was seen of a name before; it is asked once, and for the name that
     a verified signature stands under. `judged` answers with the records that a ledger has about
     some bytes; None when there is no ledger to ask.
     """
@@ -37,6 +45,7 @@ class Expectation:
     at: datetime
     name: Name | None = None
     version: int | None = None
+    profile: Digest | None = None
     recall: Callable[[Name], tuple[Seen, ...]] = lambda name: ()
     judged: Callable[[Digest], frozenset[Digest]] | None = None
 
@@ -100,6 +109,22 @@ def vouching(
     keys = [key for key in trust.public if key.keyid in lacking]
     fallback = {step.input: step for step in trust.authorise(keys, "deriver", name, at)}
     return tuple(fallback.get(step.input, step) for step in steps)
+
+
+def vouched(signed: bytes | None, trust: Trust, at: datetime, what: str) -> Manifest:
+    """A claim on its own, without the bytes it is about: signed by who may, and in force.
+
+    Raises:
+        Untrusted: there is none, nobody trusted signed it, or it is not in force at that time.
+    """
+    nothing = Walked(snapshot=Snapshot(files=()), unsafe=())
+    proof = prove(nothing, signed, trust, Expectation(at=at))
+    about_files = {"missing-file", "truncated-file", "changed-file"}
+    problems = [p for p in proof.refusals if p.code not in about_files]
+    if proof.manifest is None or problems:
+        told = "; ".join(map(str, problems[:3]))
+        raise Untrusted(f"{what}: nobody trusted vouches for it: {told}")
+    return proof.manifest
 
 
 def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
@@ -173,6 +198,8 @@ def _claim(manifest: Manifest, expect: Expectation) -> list[Difference]:
         found.append(("expired", timestamp(expect.at), timestamp(manifest.expires)))
     if expect.version is not None and manifest.version != expect.version:
         found.append(("wrong-version", str(expect.version), str(manifest.version)))
+    if manifest.profile and expect.profile and manifest.profile != expect.profile:
+        found.append(("wrong-profile", str(manifest.profile), str(expect.profile)))
     return [
         Difference(code=code, path=CLAIM, expected=wanted, actual=actual)
         for code, wanted, actual in found
