@@ -60,6 +60,8 @@ CONTRACT = {
         "--into",
     ],
     "report": ["RUN"],
+    "profile": ["DATASET", "--out", "--trust", "--column", "--like", "--merge"],
+    "accept": ["PROFILE", "--anchor", "--key", "--name", "--reason", "--trust"],
     "redteam": ["DATASET", "--attack", "--rate", "--out"],
     "ledger verify": ["DIR", "--trust"],
     "ledger show": ["DIR", "--trust"],
@@ -173,7 +175,7 @@ def test_help_and_version(prepared):
 def test_the_files_of_the_contract_are_there(prepared):
     made = {path.name for path in (prepared.home / "run").iterdir()}
     promised = {"record.json", "report.json", "report.html", "rows.parquet", "evidence"}
-    assert made == promised | {"manifest.json", "policy.json", "statistics.json"}
+    assert made == promised | {"manifest.json", "policy.json", "statistics.json", "profile.json"}
     report = json.loads((prepared.home / "run" / "report.json").read_text())
     assert report["verdict"]["decision"] == "PASS"
     assert isinstance(report["schema"], int)
@@ -682,3 +684,70 @@ def test_a_profile_has_the_signed_roles_or_those_beside_the_data(shell):
     ).read_bytes()
     assert beside["digest"] != plain["digest"]
     shell.ok("profile data --out p --trust trust --column label=feature", 2)
+    shell.ok("profile --out p", 2)
+
+
+def test_profiles_are_made_alike_and_merged(shell):
+    write(shell.home / "more" / "a.parquet")
+    one = shell.json("profile data --out one.profile")
+    two = shell.json("profile more --out two.profile --like one.profile")
+    both = shell.json("profile --merge one.profile two.profile --out both.profile")
+    assert both["rows"] == one["rows"] + two["rows"]
+    assert both["lost"] == ""
+    again = shell.json("profile more --like one.profile --merge one.profile --out again.profile")
+    assert again["digest"] == both["digest"]
+    assert shell.ok("profile --merge one.profile --out copy.profile").strip() == one["digest"]
+    old = '{"blocks":[],"cells":[],"columns":[],"roles":{},"schema":"toadstone-profile/1"}'
+    (shell.home / "old.profile").write_text(old)
+    told = shell.run("profile --merge old.profile --out p")
+    assert told.returncode == 12
+    assert "build it again with this release" in told.stderr
+
+
+def test_a_profile_is_signed_with_its_data_and_verified(shell):
+    shell.ok("profile data --out data.profile")
+    sign = "sign data --key keys/key.pem --name acme/x --dataset-version 2"
+    shell.ok(f"{sign} --profile data.profile")
+    assert shell.ok("verify data --trust trust").startswith("OK")
+    assert shell.ok("verify data --trust trust --profile data.profile").startswith("OK")
+    shell.ok("profile data --out other.profile --column label=feature")
+    told = shell.json("verify data --trust trust --profile other.profile", 12)
+    assert [problem["code"] for problem in told["problems"]] == ["wrong-profile"]
+    (shell.home / "other.profile").replace(shell.home / "data.profile")
+    assert "wrong-profile" in shell.ok("verify data --trust trust", 12)
+    report = shell.json(f"{SCAN} --out spoilt", 12)
+    (finding,) = report["examinations"][1]["findings"]
+    assert finding["code"] == "wrong-profile"
+    shell.ok("verify data --trust trust --profile absent", 2)
+    (shell.home / "data.profile").unlink()
+    assert shell.ok("verify data --trust trust").startswith("OK"), "the data is what is proved"
+
+
+def test_verify_says_that_no_profile_was_claimed(shell):
+    shell.ok("profile data --out data.profile")
+    assert shell.ok("verify data --trust trust").startswith("OK"), "nobody claimed it"
+    shell.ok("verify data --trust trust --profile data.profile", 2)
+
+
+def test_a_reference_is_accepted_and_scanned_against(shell):
+    shell.ok("profile data --out first.profile")
+    accept = "accept first.profile --anchor anchor --key keys/key.pem --name acme/x --trust trust"
+    told = json.loads(
+        shell.ok([*accept.split(), "--format", "json", "--reason", "the first quarter"])
+    )
+    assert (shell.home / "anchor" / f"{told['profile'][7:]}.profile").is_file()
+    (shell.home / "drift.toml").write_text(
+        POLICY.replace('"provenance"]', '"provenance", "drift"]')
+    )
+    scan = "scan data --trust trust --policy drift.toml --key keys/key.pem --reference anchor"
+    report = shell.json(f"{scan} --out anchored")
+    drift = report["examinations"][2]
+    assert drift["inputs"]["reference"] == told["profile"]
+    shell.ok("keygen --out strangers")
+    stranger = accept.replace("keys/key.pem", "strangers/key.pem")
+    assert "is not in it by --trust" in shell.run([*stranger.split(), "--reason", "x"]).stderr
+    shell.ok([*stranger.replace("--trust trust", "").split(), "--reason", "x"])
+    shell.ok(f"{scan} --out refused", 12)
+    assert not (shell.home / "refused").exists()
+    shell.ok([*accept.split(), "--reason", ""], 2)
+    shell.ok([*accept.replace("first", "absent").split(), "--reason", "x"], 2)

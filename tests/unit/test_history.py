@@ -11,14 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from guards.data.dataset import open_dataset
+from guards.data.earlier import EarlierProfile, History
+from guards.data.profile import build_profile, to_bytes
 from guards.digest import Digest
 from guards.errors import Malformed, Untrusted
 from guards.history import KEPT, About, recall, statistics
 from guards.provenance import ledger
 from guards.provenance import trust as trusts
 from guards.provenance.manifest import parse_name
-from guards.provenance.signing import load_public
-from guards.record import parse
+from guards.provenance.signing import load_public, sign
+from guards.record import parse, payload
 from guards.scan import Scanned
 from guards.verdict import Decision, Policy
 
@@ -271,3 +274,90 @@ def test_only_finite_numbers_of_the_largest_groups_are_kept(monkeypatch):
     )
     kept = statistics([ran])["rules"]["r"]["class"]
     assert kept == {"b": {"rows": 9.0}, "c": {"rows": 7.0, "m": 2.0}}
+
+
+class TestProfiles:
+    """What admitted versions looked like, kept and remembered as the statistics are."""
+
+    def test_they_are_kept_beside_the_record_and_bound_by_it(self, three):
+        home = three.home / "ledger"
+        found = recall(home, three.trust, POLICY, about())
+        assert [earlier.version for earlier in found.profiles] == [3, 2, 1]
+        for earlier in found.profiles:
+            bound = parse_of(home / "records" / f"{earlier.record.hex}.json").bindings
+            data = (home / "profiles" / f"{bound['profile.json']}.json").read_bytes()
+            assert to_bytes(earlier.profile) == data
+            assert Digest.of(data).hex == bound["profile.json"]
+            assert earlier.profile.rows == ROWS
+        kept = len(list((home / "profiles").iterdir()))
+        assert kept == 3
+
+    def test_versions_are_cut_alike_so_that_they_merge_without_loss(self, three):
+        rolling = recall(three.home / "ledger", three.trust, POLICY, about()).rolling()
+        assert rolling is not None
+        assert rolling.told == ""
+        assert rolling.profile.rows == 3 * ROWS
+        assert len(rolling.profile.by_name["x"].edges) > 20
+
+    def test_what_admits_nothing_leaves_no_profile(self, publish, spine):
+        publish(1, policy=replace(POLICY, admits=False))
+        assert not (spine.home / "ledger" / "profiles").exists()
+        found = recall(spine.home / "ledger", spine.trust, POLICY, about())
+        assert found.profiles == ()
+        assert found.rolling() is None
+
+    @pytest.mark.parametrize("spoil", ["missing", "changed"])
+    def test_a_profile_that_is_missing_or_changed_refuses(self, three, spoil):
+        path = next((three.home / "ledger" / "profiles").iterdir())
+        if spoil == "missing":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes().replace(b'"nulls":0', b'"nulls":1', 1))
+        with pytest.raises(Malformed, match=f"{spoil}; restore it"):
+            recall(three.home / "ledger", three.trust, POLICY, about())
+
+    def test_other_partitions_give_their_newest(self, publish, spine):
+        for month, version in (("01", 1), ("01", 2), ("02", 1)):
+            publish(version, seed=int(month) * 10 + version, name=f"{NAME}/{month}")
+        found = recall(spine.home / "ledger", spine.trust, POLICY, about(1, f"{NAME}/03"))
+        named = sorted((e.name.partition, e.version) for e in found.profiles)
+        assert named == [("01", 2), ("02", 1)]
+
+    def test_one_of_another_schema_is_left_out_and_refuses_nothing(self, three):
+        home = three.home / "ledger"
+        entry = ledger.verify(home, three.trust).entries[-1]
+        record = parse_of(home / "records" / f"{entry.record.hex}.json")
+        later = b'{"schema":"toadstone-profile/9"}'
+        (home / "profiles" / f"{Digest.of(later).hex}.json").write_bytes(later)
+        bound = {**record.bindings, "profile.json": Digest.of(later).hex}
+        data = sign(payload(replace(record, bindings=bound)), three.keys.private("scanner"))
+        written = data.to_json() + b"\n"
+        again = replace(entry, record=Digest.of(written), time=entry.time + timedelta(hours=1))
+        ledger.append(home, again, written, three.keys.private("scanner"))
+        found = recall(home, three.trust, POLICY, about())
+        assert [earlier.version for earlier in found.profiles] == [2, 1]
+        assert [earlier.version for earlier in found.versions] == [3, 2, 1]
+
+    def test_they_steer_and_are_named(self, three):
+        found = recall(three.home / "ledger", three.trust, POLICY, about())
+        assert found.digest != replace(found, profiles=found.profiles[1:]).digest
+        assert replace(found, profiles=()).digest != replace(found, versions=()).digest
+
+    def test_versions_without_a_common_column_have_no_rolling_profile(self, tmp_path):
+        made = []
+        for number, name in enumerate("xy"):
+            pq.write_table(pa.table({name: list(range(50))}), tmp_path / f"{number}.parquet")
+            profile = build_profile(open_dataset(tmp_path, [f"{number}.parquet"]))
+            made.append(
+                EarlierProfile(
+                    name=parse_name(NAME),
+                    version=number,
+                    root=profile.digest,
+                    record=profile.digest,
+                    profile=profile,
+                )
+            )
+        assert History(profiles=tuple(made)).rolling() is None
+        merged = History(profiles=tuple(made[:1])).rolling()
+        assert merged is not None
+        assert merged.profile == made[0].profile

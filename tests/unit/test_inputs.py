@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,6 +104,40 @@ class TestReference:
         for given in (None, profile):
             with pytest.raises(Untrusted):
                 load_inputs(pinned, given, spine.trust, NOW)
+
+
+class TestSignedProfile:
+    """A profile beside its data's manifest, without the data: `2013-01.profile`."""
+
+    @pytest.fixture
+    def signed(self, spine) -> Path:
+        path = spine.home / "batch.profile"
+        path.write_bytes(to_bytes(profile_of(spine.batch, None)))
+        spine.manifest.unlink()
+        spine.sign(profile=path)
+        shutil.rmtree(spine.batch)
+        return path
+
+    def test_a_trusted_producers_word_is_enough(self, spine, signed):
+        found = load_inputs(bare(), signed, spine.trust, NOW).reference
+        assert found is not None
+        assert to_bytes(found) == signed.read_bytes()
+
+    @pytest.mark.parametrize("spoil", ["changed", "moved", "stranger", "expired", "unclaimed"])
+    def test_and_nobody_elses(self, spine, signed, spoil):
+        at = NOW
+        if spoil == "changed":
+            signed.write_bytes(signed.read_bytes().replace(b'"spread":0.', b'"spread":0.1', 1))
+        elif spoil == "moved":
+            signed = signed.rename(spine.home / "other.profile")
+        elif spoil == "stranger":
+            spine.forge(lambda document: None, "stranger")
+        elif spoil == "expired":
+            spine.forge(lambda d: d["predicate"]["dataset"].update(expires="2020-01-01T00:00:00Z"))
+        else:
+            spine.forge(lambda document: document["predicate"].pop("profile"))
+        with pytest.raises(Untrusted, match=r"does not pin|nobody trusted vouches"):
+            load_inputs(bare(), signed, spine.trust, at)
 
 
 def test_the_seed_hangs_on_the_secret_the_bytes_and_the_policy(monkeypatch, tmp_path):

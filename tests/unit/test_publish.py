@@ -7,10 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from guards.errors import Unreadable, UsageError
+from guards.data.dataset import open_dataset
+from guards.data.profile import build_profile, read_profile, write_profile
+from guards.errors import Malformed, Unreadable, UsageError
 from guards.provenance.manifest import Source, parse, parse_name
 from guards.provenance.signing import parse_envelope
-from guards.publish import Claim, beside, manifest_path, publish
+from guards.publish import Claim, beside, manifest_path, profile_path, publish
 
 
 @pytest.fixture
@@ -132,3 +134,37 @@ def test_labels_too_long_for_a_manifest_are_told_to_the_producer(tmp_path, keys)
 def test_many_labels_are_no_classes(tmp_path, keys):
     pl.DataFrame({"label": [str(n) for n in range(1001)]}).write_parquet(tmp_path / "m.parquet")
     assert claimed(tmp_path / "m.parquet", keys).label_counts == {}
+
+
+class TestProfile:
+    """A profile that is signed with its data."""
+
+    @pytest.fixture
+    def profile(self, data):
+        path = profile_path(data)
+        write_profile(build_profile(open_dataset(data, ["part.parquet"])), path)
+        return path
+
+    def test_its_digest_is_part_of_the_claim(self, data, keys, profile):
+        manifest = claimed(data, keys, profile=profile)
+        assert manifest.profile == read_profile(profile).digest
+        assert claimed(data, keys, profile=profile) == manifest, "and signing again adds nothing"
+
+    def test_a_second_signer_sees_what_they_sign(self, data, keys, profile):
+        claimed(data, keys, profile=profile)
+        with pytest.raises(UsageError, match="with other profile"):
+            publish(data, Claim(name=parse_name("acme/x"), version=1), keys.private("both"))
+
+    def test_a_profile_of_other_data_is_not_claimed(self, data, keys, profile, tmp_path):
+        (tmp_path / "other").mkdir()
+        pl.DataFrame({"x": [1, 2]}).write_parquet(tmp_path / "other" / "a.parquet")
+        other = build_profile(open_dataset(tmp_path / "other", ["a.parquet"]))
+        write_profile(other, profile)
+        with pytest.raises(UsageError, match="is the profile of other data"):
+            claimed(data, keys, profile=profile)
+        profile.write_bytes(b"{}")
+        with pytest.raises(Malformed):
+            claimed(data, keys, profile=profile)
+        with pytest.raises(UsageError, match="no such file"):
+            claimed(data, keys, profile=tmp_path / "absent")
+        assert not manifest_path(data).exists()

@@ -45,6 +45,7 @@ FULL = Manifest(
     schema={"x": "Int64", "y": "String", "z": "Binary"},
     rows=3,
     label_counts={"late": 1, "on time": 2},
+    profile=Digest.of(b"profile"),
 )
 
 
