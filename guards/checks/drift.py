@@ -15,11 +15,11 @@ Measured by benchmarks/tables.py on flights out of New York (batches of 6,000 ag
 profile of three months): no alarm on the six clean months. One carrier's distances in kilometres,
 each carrier of each month in turn: found, and the carrier alone named, 36 of 36 times for carriers
 of 400 rows and more, 20 of 20 from 100 to 400 rows, 7 of 10 from 50 to 100, never below. Only
-changed rows were held, and nine in ten of them.
+changed rows were held, and nine in ten of them (the median).
 
 The known way around it: move every group alike, or slowly enough that no batch differs from the
 reference by the minimum effect (keep the reference pinned, never roll it); a cluster of less than
-`min_rows` rows; values moved within one of 24 quantile bins.
+`min_rows` rows; values moved within one of 32 quantile bins.
 """
 
 from __future__ import annotations
