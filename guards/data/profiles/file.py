@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from guards.data.profiles.gather import unlettered
+from guards.data.profiles.measures import unlettered
 from guards.data.profiles.nouns import (
     BINS,
     GROUPS,

@@ -14,6 +14,16 @@ import numpy as np
 
 from guards.data.profiles import tally
 from guards.data.profiles.chunks import Chunk, Moments, Tokens, one_chunk
+from guards.data.profiles.measures import (
+    block_moments,
+    largest_distance,
+    lettered,
+    plainly,
+    rate_spread,
+    short,
+    word_novelty,
+    word_variation,
+)
 from guards.data.profiles.nouns import (
     BINS,
     GROUPS,
@@ -52,7 +62,6 @@ _SLACK = 1 / 8
 _FINE = 4.0  # points for each square root of a row, where points are no whole numbers
 _LEAST = 64
 _UNITS = {"moment": 86_400.0, "clock": 3_600.0}  # seconds, of which edges are simple numbers
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
 
 class Numbers:
@@ -118,7 +127,7 @@ class Numbers:
             edges=tuple(map(plainly, self.edges)),
             cells=tuple(self.cells.tolist()),
             distinct=lettered(self._registers),
-            spread=_largest_distance(self._upto, self._held),
+            spread=largest_distance(self._upto, self._held),
             null_spread=rate_spread(self._nulls, self._rows),
         )
 
@@ -190,6 +199,7 @@ class Words:
     def finish(self) -> CategoryColumn:
         """The column."""
         kept, held = tally.listed(self._tally), self._rows - self._nulls
+        rows = tally.matrix(self._tally, len(held))
         return CategoryColumn(
             name=self.kind.name,
             type=self.kind.type,
@@ -203,9 +213,9 @@ class Words:
             groups=self.groups,
             cells=tuple(self.cells.tolist()),
             distinct=lettered(self._registers),
-            spread=tally.variation(self._tally, held),
+            spread=word_variation(rows, held),
             null_spread=rate_spread(self._nulls, self._rows),
-            new_spread=tally.novelty(self._tally, self._rows),
+            new_spread=word_novelty(rows, self._rows),
         )
 
 
@@ -353,57 +363,3 @@ def word_codes(values: pl.Series, groups: Sequence[str]) -> Codes:
         .copy()
     )
     return codes
-
-
-def block_moments(count: Any, total: Any, squares: Any) -> tuple[Any, Any, float]:
-    """Mean and variance over all blocks, (d,), and how far one block's mean lies from the others'.
-
-    `count` is (blocks,), `total` and `squares` (blocks, d).
-    """
-    rows = max(int(count.sum()), 1)
-    mean = total.sum(axis=0) / rows
-    variance = np.maximum(squares.sum(axis=0) / rows - mean**2, 0.0)
-    found = [0.0]
-    for block in np.flatnonzero((count > 0) & (count < count.sum())):
-        others = (total.sum(axis=0) - total[block]) / (rows - count[block])
-        gap = (total[block] / count[block] - others)[variance > 0] ** 2 / variance[variance > 0]
-        found.append(float(np.sqrt(gap.mean())) if len(gap) else 0.0)
-    return mean, variance, round(max(found), 6)
-
-
-def rate_spread(hits: Any, rows: Any) -> float:
-    """How far the rates of two blocks lie apart, at most; (blocks,) each."""
-    rates = hits[rows > 0] / rows[rows > 0]
-    return round(float(np.ptp(rates)), 6) if len(rates) else 0.0
-
-
-def plainly(number: float) -> float:
-    """A whole number as such, which is shorter; minus zero is zero."""
-    value = float(number) + 0.0
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
-
-
-def short(number: float) -> float:
-    """Seven significant digits: what a sum of floating-point numbers is good for in any order."""
-    return plainly(float(f"{number:.7g}"))
-
-
-def lettered(found: Any) -> str:
-    """Registers as text, a letter each."""
-    return "".join(_ALPHABET[value] for value in found.tolist())
-
-
-def unlettered(text: str) -> Any:
-    """Registers out of their text, (REGISTERS,); ValueError for another alphabet or length."""
-    if len(text) != REGISTERS:
-        raise ValueError(f"must have {REGISTERS} letters")
-    return np.array([_ALPHABET.index(letter) for letter in text])
-
-
-def _largest_distance(upto: Any, held: Any) -> float:
-    """The largest D of one block from the others together; (blocks, points) and (blocks,)."""
-    found = [0.0]
-    for block in np.flatnonzero((held > 0) & (held < held.sum())):
-        others = (upto.sum(axis=0) - upto[block]) / (held.sum() - held[block])
-        found.append(float(np.abs(upto[block] / held[block] - others).max(initial=0.0)))
-    return round(max(found), 6)

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from guards.data.profiles.gather import (
+from guards.data.profiles.measures import (
     block_moments,
     lettered,
     plainly,
     rate_spread,
     short,
     unlettered,
+    word_novelty,
+    word_variation,
 )
 from guards.data.profiles.nouns import (
     KEPT,
@@ -167,9 +169,11 @@ def _category(parts: Sequence[CategoryColumn]) -> CategoryColumn:
         rest=int(held.sum()) - sum(listed["counts"]),
         cells=_cells(parts, merged),
         distinct=_registers(parts),
-        spread=_most(parts, "spread", _variation(matrix, held)),
+        spread=_most(parts, "spread", word_variation(matrix, held)),
         null_spread=_most(parts, "null_spread", _missing_spread(parts)),
-        new_spread=_most(parts, "new_spread", _novelty(matrix, np.array([p.rows for p in parts]))),
+        new_spread=_most(
+            parts, "new_spread", word_novelty(matrix, np.array([p.rows for p in parts]))
+        ),
     )
 
 
@@ -256,22 +260,6 @@ def _listed_rows(parts: Sequence[Any], words: Sequence[str]) -> Ints:
             if word in places:
                 found[line, places[word]] = count
     return found
-
-
-def _variation(matrix: Ints, held: Ints) -> float:
-    """The largest total variation of one part from the others; what is not listed is one word."""
-    whole = np.column_stack([matrix, np.maximum(held - matrix.sum(axis=1), 0)])
-    found = [0.0]
-    for part in np.flatnonzero((held > 0) & (held < held.sum())):
-        others = (whole.sum(axis=0) - whole[part]) / (held.sum() - held[part])
-        found.append(float(np.abs(whole[part] / held[part] - others).sum()) / 2)
-    return min(max(found), 1.0)
-
-
-def _novelty(matrix: Ints, rows: Ints) -> float:
-    """The largest share of a part's rows whose words no other part lists."""
-    alone = np.where(matrix == matrix.sum(axis=0), matrix, 0).sum(axis=1)
-    return float((alone / np.maximum(rows, 1)).max(initial=0.0)) if len(rows) > 1 else 0.0
 
 
 def _cells(parts: Sequence[Any], merged: Column) -> tuple[int, ...]:

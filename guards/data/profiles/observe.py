@@ -16,7 +16,8 @@ import numpy as np
 from guards.data.dataset import Dataset
 from guards.data.profiles import tally
 from guards.data.profiles.chunks import Chunk, Moments, Tokens, chunks
-from guards.data.profiles.gather import block_moments, numeric_codes, short, word_codes
+from guards.data.profiles.gather import numeric_codes, word_codes
+from guards.data.profiles.measures import block_moments, short
 from guards.data.profiles.nouns import (
     RARE,
     CategoryColumn,

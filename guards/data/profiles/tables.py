@@ -23,6 +23,7 @@ from guards.numerics.crosstab import cross_counts
 PAIR_BYTES = 480_000
 _GROUPED = 0.4  # of the room, for pairs in the columns' own bins
 MAX_BY = 10
+_AT_ONCE = 1 << 16  # rows: what is counted together should fit into the cache
 Planned = tuple[str, str, int]
 
 
@@ -49,7 +50,7 @@ class Tables:
         self.plan = tuple(plan)
         used = dict.fromkeys((name, join) for a, b, join in plan for name in (a, b))
         self._columns = {key: place for place, key in enumerate(used)}
-        self._maps = [shapes[name].coarse(join) for name, join in self._columns]
+        self._maps = [shapes[n].coarse(join).astype(np.uint8) for n, join in self._columns]
         self._wanted = [(self._columns[a, j], self._columns[b, j]) for a, b, j in plan]
         self._levels = [int(mapped[-1]) + 1 for mapped in self._maps]
         self.counts = [
@@ -59,13 +60,17 @@ class Tables:
     def add(self, codes: Mapping[str, Any], blocks: Sequence[tuple[int, int, int]]) -> None:
         """Count the rows of a chunk: codes (rows,) by column, and which rows are in which block."""
         for block, first, end in blocks:
-            held = [
-                mapped[codes[name][first:end]]
-                for (name, _), mapped in zip(self._columns, self._maps, strict=True)
-            ]
-            found = cross_counts(held, self._levels, self._wanted)
-            for counts, table in zip(self.counts, found, strict=True):
-                counts[block] += table
+            for start in range(first, end, _AT_ONCE):
+                self._count(codes, block, slice(start, min(start + _AT_ONCE, end)))
+
+    def _count(self, codes: Mapping[str, Any], block: int, rows: slice) -> None:
+        held = [
+            mapped[codes[name][rows]]
+            for (name, _), mapped in zip(self._columns, self._maps, strict=True)
+        ]
+        found = cross_counts(held, self._levels, self._wanted)
+        for counts, table in zip(self.counts, found, strict=True):
+            counts[block] += table
 
 
 def planned(

@@ -114,25 +114,9 @@ def by_block(known: Tally, values: Sequence[str], blocks: int) -> np.ndarray[Any
     return found
 
 
-def variation(known: Tally, held: np.ndarray[Any, Any]) -> float:
-    """The largest total variation of one block from the others; `held` (blocks,) has a word.
-
-    What the dictionary dropped counts as one word.
-    """
-    matrix = by_block(known, list(known.totals["value"]), len(held))
-    matrix = np.column_stack([matrix, np.maximum(held - matrix.sum(axis=1), 0)])
-    found = [0.0]
-    for block in np.flatnonzero((held > 0) & (held < held.sum())):
-        others = (matrix.sum(axis=0) - matrix[block]) / (held.sum() - held[block])
-        found.append(float(np.abs(matrix[block] / held[block] - others).sum()) / 2)
-    return round(min(max(found), 1.0), 6)
-
-
-def novelty(known: Tally, rows: np.ndarray[Any, Any]) -> float:
-    """The largest share of a block's rows whose words are in no other block."""
-    matrix = by_block(known, list(known.totals["value"]), len(rows))
-    alone = np.where(matrix == matrix.sum(axis=0), matrix, 0).sum(axis=1)
-    return round(float((alone / np.maximum(rows, 1)).max(initial=0.0)), 6)
+def matrix(known: Tally, blocks: int) -> np.ndarray[Any, Any]:
+    """The rows of every word in each block, (blocks, words)."""
+    return by_block(known, list(known.totals["value"]), blocks)
 
 
 def distinct_registers(parts: Sequence[pl.DataFrame]) -> np.ndarray[Any, Any]:

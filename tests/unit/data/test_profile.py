@@ -33,7 +33,7 @@ from guards.data.profile import (
     write_profile,
 )
 from guards.data.profiles import chunks as passing
-from guards.data.profiles.gather import unlettered
+from guards.data.profiles.measures import unlettered
 from guards.data.profiles.values import marks, plain, tokens
 from guards.errors import UsageError
 from guards.numerics.sketches import distinct

@@ -10,7 +10,7 @@ import pytest
 
 from guards.data.dataset import open_dataset
 from guards.data.profile import build_profile, merge_profiles, observe, parse_profile, to_bytes
-from guards.data.profiles.gather import unlettered
+from guards.data.profiles.measures import unlettered
 from guards.errors import UsageError
 from guards.numerics.sketches import ranks
 

@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from guards.numerics.cells import block_movement, local_excess, moved_p_values, moved_shares
+from guards.numerics.cells import (
+    block_dispersion,
+    block_movement,
+    local_excess,
+    moved_p_values,
+    moved_shares,
+)
 
 GROUPS, BINS = 8, 12
 
@@ -105,3 +113,29 @@ def test_one_block_says_nothing():
     rho, moved = block_movement(draw(np.random.default_rng(6))[None])
     assert rho == 0.0
     assert not moved.any()
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(2, 5), st.integers(0, 2**32))
+def test_blocks_at_once_are_blocks_in_turn(blocks, groups, bins, seed):
+    """Each block held against the others by a loop, as the definition has it."""
+    counts = np.random.default_rng(seed).integers(0, 30, (blocks, groups, bins))
+    rho, moved = block_movement(counts)
+    surplus = room = 0.0
+    expected = np.zeros(groups)
+    for block in counts if blocks > 1 else ():
+        others = counts.sum(axis=0) - block
+        for group in range(groups):
+            now, then = block[group], others[group]
+            if not now.sum() or not then.sum():
+                continue
+            pooled = (now + then) / (now + then).sum()
+            size = now.sum() * then.sum() / (now.sum() + then.sum())
+            held = pooled > 0
+            gap = (then / then.sum() - now / now.sum())[held]
+            freedom = held.sum() - 1
+            surplus += size * (gap**2 / pooled[held]).sum() - freedom
+            room += freedom * size * (1 + 1 / (blocks - 1))
+        expected = np.maximum(expected, moved_shares(others, block))
+    assert moved == pytest.approx(expected)
+    assert rho == pytest.approx(np.clip(surplus / room, 0, 1) if room > 0 else 0.0)
+    assert block_dispersion(counts) == rho
