@@ -17,6 +17,7 @@ from guards.data.dataset import short_words
 from guards.errors import Skip
 from guards.findings import Severity
 from guards.numerics.enrichment import beta_binomial_tail
+from guards.numerics.twins import blurred
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -107,10 +108,7 @@ def _spread(pixels: Pictures) -> float:
     """The lower quartile of the distances between pictures (m, C, H, W) at 4 x 4."""
     from scipy.spatial.distance import pdist
 
-    grey = pixels.mean(1)
-    height, width = (size // 4 for size in grey.shape[1:])
-    blocks = grey[:, : 4 * height, : 4 * width].reshape(len(grey), 4, height, 4, width)
-    return float(np.quantile(pdist(blocks.mean((2, 4)).reshape(len(grey), 16)), 0.25))
+    return float(np.quantile(pdist(blurred(pixels)), 0.25))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
