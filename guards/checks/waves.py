@@ -28,6 +28,7 @@ HEIGHTS = (2.5, 3.5, 5.0)
 _LEAST_SIDE, _MOST_SIDE, _HALVED = 16, 128, 24  # pixels
 _SAMPLE, _OTHERS = 256, 6000  # rows that are paired, and those that twins are looked for among
 _TRIED = 48  # candidates, of which sets of aligned drawings have some that are natural
+_ENOUGH = 0.7  # of the usual amplitude: what a row of the wave has at least
 _LEAST_SPREAD = 0.25  # grey levels: in pictures without any texture nothing is of no width
 _EVERYONE = -1
 _NOTED = Severity.INFO
@@ -54,7 +55,7 @@ class Settings:
     alpha: float = 1e-3
     rows: int = 10
     lift: float = 3.0
-    stands: float = 4.0
+    stands: float = 5.0
     covers: float = 0.45
     pure: float = 0.4
     alike: float = 0.6
@@ -235,7 +236,7 @@ def _measured(candidate: _Candidate, settings: Settings) -> _Wave | None:
     if weak or covers < settings.covers or wave.pure < settings.pure:
         return None
     amounts = shared_waves.amplitudes(shared_waves.limited(seen.pixels[everyone]), drawn).mean(1)
-    keep = amounts >= usual + max(amplitude / 2, 3 * spread)
+    keep = amounts >= usual + max(_ENOUGH * amplitude, 3 * spread)
     rows, amounts = everyone[keep], amounts[keep]
     if len(rows) < settings.rows or (unlike := apart(seen, rows)) < settings.alike:
         return None

@@ -172,15 +172,15 @@ def _ring(size: Small, width: int) -> Small:
     height = size.shape[1]
     squares = (size * size).reshape(len(size), -1)[:, _framed(height, width, RING)]
     bins = (2 * RING + 1) ** 2 - (2 * TOP + 1) ** 2
-    mean: Small = (_summed(squares, RING) - _summed(squares, TOP)) / bins
-    found: Small = np.sqrt(np.maximum(mean, 0))
+    mean = (_summed(squares, RING) - _summed(squares, TOP)) / bins
+    found: Small = np.sqrt(np.maximum(mean, 0)).astype(np.float32)
     return found
 
 
 def _summed(framed: Small, reach: int) -> Small:
     """Sums over squares of bins, from arrays with a frame of RING."""
     down, along = (_band(size - 2 * RING, reach) for size in framed.shape[1:])
-    summed: Small = down @ framed @ along.T
+    summed: Small = (down @ framed @ along.T).astype(np.float32)
     return summed
 
 
