@@ -28,7 +28,7 @@ HEIGHTS = (2.5, 3.5, 5.0)
 _LEAST_SIDE, _MOST_SIDE, _HALVED = 16, 128, 24  # pixels
 _SAMPLE, _OTHERS = 256, 6000  # rows that are paired, and those that twins are looked for among
 _TRIED = 96  # candidates, of which sets of aligned drawings have some that are natural
-_ENOUGH = 0.7  # of the usual amplitude: what a row of the wave has at least
+_ENOUGH, _FAR = 0.7, 4.0  # of the usual amplitude, and robust deviations: what its rows have
 _LEAST_SPREAD = 0.25  # grey levels: in pictures without any texture nothing is of no width
 _EVERYONE = -1
 _NOTED = Severity.INFO
@@ -220,8 +220,8 @@ def _waves(left: Sequence[_Candidate], settings: Settings) -> list[_Wave]:
 
 def _measured(candidate: _Candidate, settings: Settings) -> _Wave | None:
     """What a candidate's rows have and their twins lack, if that is a wave."""
-    seen, everyone = candidate.layer.seen, candidate.everyone()
-    mine, others = _paired(seen, candidate.rows, everyone)
+    seen = candidate.layer.seen
+    mine, others = _paired(seen, candidate.rows, candidate.everyone())
     if not len(mine):
         return None
     have, lack = (shared_waves.limited(seen.pixels[rows]) for rows in (mine, others))
@@ -235,9 +235,9 @@ def _measured(candidate: _Candidate, settings: Settings) -> _Wave | None:
     weak = amplitude < settings.stands * spread
     if weak or covers < settings.covers or wave.pure < settings.pure:
         return None
-    amounts = shared_waves.amplitudes(shared_waves.limited(seen.pixels[everyone]), drawn).mean(1)
-    keep = amounts >= usual + max(_ENOUGH * amplitude, 3 * spread)
-    rows, amounts = everyone[keep], amounts[keep]
+    amounts = shared_waves.strengths(seen.pixels, drawn)
+    # All rows are asked: a peak may be hidden by what the picture shows, or be an overtone's.
+    rows = np.flatnonzero(amounts >= usual + max(_ENOUGH * amplitude, _FAR * spread))
     if len(rows) < settings.rows or (unlike := apart(seen, rows)) < settings.alike:
         return None
     return _Wave(
@@ -247,7 +247,7 @@ def _measured(candidate: _Candidate, settings: Settings) -> _Wave | None:
         stands=amplitude / spread,
         covers=covers,
         rows=rows,
-        amounts=amounts,
+        amounts=amounts[rows],
         apart=unlike,
         labels=gathered(seen, rows),
     )

@@ -93,12 +93,7 @@ def _running(size: int) -> Small:
 
 def peaks(pixels: npt.NDArray[np.uint8]) -> Peaks:
     """The peaks of all pictures (n, C, H, W), a part of them at a time."""
-    height, width = pixels.shape[2:]
-    rows = max(1, _VALUES // (height * width))
-    parts = [
-        _peaks(limited(pixels[start : start + rows]), start)
-        for start in range(0, len(pixels), rows)
-    ]
+    parts = [_peaks(limited(pixels[start:stop]), start) for start, stop in _parts(pixels)]
     return Peaks(
         rows=np.concatenate([part.rows for part in parts]),
         bins=np.concatenate([part.bins for part in parts]),
@@ -106,6 +101,13 @@ def peaks(pixels: npt.NDArray[np.uint8]) -> Peaks:
         phase=np.concatenate([part.phase for part in parts]),
         height=np.concatenate([part.height for part in parts]),
     )
+
+
+def _parts(pixels: npt.NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    """Where parts of them begin and end that fit into the processor's own memory."""
+    rows = max(1, _VALUES // (pixels.shape[2] * pixels.shape[3]))
+    for start in range(0, len(pixels), rows):
+        yield start, start + rows
 
 
 def _peaks(pictures: Small, first: int) -> Peaks:
@@ -330,6 +332,17 @@ def amplitudes(pictures: Small, drawn: Small) -> Small:
     which[np.arange(drawn.size), piece] = 1
     flat = drawn.reshape(-1, 1)
     found: Small = pictures.reshape(len(pictures), -1) @ (which * flat) / (which.T @ flat**2)[:, 0]
+    return found
+
+
+def strengths(pixels: npt.NDArray[np.uint8], drawn: Small) -> Small:
+    """How much of a wave, `drawn` (H, W), is in each of the pictures (n, C, H, W): (n,).
+
+    The mean over its pieces, in limited grey levels; below 0 where the phase is the opposite.
+    """
+    found = np.empty(len(pixels), np.float32)
+    for start, stop in _parts(pixels):
+        found[start:stop] = amplitudes(limited(pixels[start:stop]), drawn).mean(1)
     return found
 
 
