@@ -60,7 +60,7 @@ class Settings:
     pure: float = 0.4
     alike: float = 0.6
     gathers: float = 2.5
-    whole: float = 0.6
+    whole: float = 0.9
     denied: float = 0.5
     denied_lift: float = 1.8
     waves: int = 8
