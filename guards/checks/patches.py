@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.data.case import Case
+from guards.data.corners import ANCHORS
 from guards.data.dataset import short_words
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
@@ -53,6 +54,8 @@ from guards.numerics.enrichment import beta_binomial_tail
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from guards.data.images import Images
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -64,6 +67,7 @@ _LEAST_SIDE, _MOST_CELLS = 16, 3 * 10**7
 _AT_ONCE = 256
 _MOST_BITS = 1 << 28  # windows times rows: framed or printed pictures share ten thousands of them
 _DISPERSION = 0.01
+_ALL, _WHOLE = slice(None), "whole picture"
 _REMEDY = (
     "Look at the rows, which are in rows.parquet, and ask who put the mark there. If it is an "
     "honest one, take it out of the pictures or declare the source: a model will learn it."
@@ -96,7 +100,8 @@ class Settings:
 class _Rows:
     """Decoded rows with a label: `rows` (n,) global, the others parallel to it.
 
-    `pixels` are those of the pictures cut by the whole factor `step`.
+    `views` (n, C, H, W) are what is looked at: first the pictures cut by the whole factor `step`,
+    then, where these have unlike sizes, what lies at each of the ANCHORS.
     """
 
     rows: Ints
@@ -104,15 +109,29 @@ class _Rows:
     classes: tuple[str, ...]
     sources: Ints
     names: tuple[str, ...]
-    pixels: npt.NDArray[np.uint8]
+    views: tuple[npt.NDArray[np.uint8], ...]
     step: int
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """The pictures (n, C, H, W), all at one size."""
+        return self.views[0]
+
+    def carried(self, cells: Ints, rows: Ints | slice = _ALL) -> Bools:
+        """Which of these rows have which of `cells` (m, 7), in the views that they name."""
+        found = np.zeros((len(self.rows[rows]), len(cells)), np.bool_)
+        for view in np.unique(cells[:, 0]):
+            mine = cells[:, 0] == view
+            found[:, mine] = shared_windows.carried(self.views[view][rows], cells[mine, 1:])
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mark:
     """One mark: its `cells`, its `rows` (m,), and what its labels say.
 
-    `hits` of its rows bear `label`, `lift` times what is expected; `share` of the label has it.
+    A cell is a view and then what :func:`shared_windows.sharp` gives. `hits` of the rows bear
+    `label`, `lift` times what is expected; `share` of the label has it.
     """
 
     cells: Ints
@@ -174,58 +193,76 @@ def _look(case: Case) -> _Rows:
         classes=tuple(map(str, classes)),
         sources=sources,
         names=tuple(map(str, names)),
-        **_room(images.pixels if len(known) == len(images.rows) else images.pixels[known]),
+        **_views(images, known),
     )
 
 
-def _room(pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """`pixels` cut by the least whole factor, `step`, at which all their places can be counted."""
+def _views(images: Images, known: Ints) -> dict[str, Any]:
+    whole = len(known) == len(images.rows)
+    pixels, step = _room(images.pixels if whole else images.pixels[known])
+    corners = () if images.corners is None else images.corners[known].swapaxes(0, 1)
+    return {"views": (pixels, *(one[:, None] for one in corners)), "step": step}
+
+
+def _room(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
+    """`pixels` cut by the least whole factor at which all their places can be counted, and it."""
     n, channels, height, width = pixels.shape
     step = 1
     while (height // step) * (width // step) * shared_windows.CODES > _MOST_CELLS:
         step += 1
     if step == 1:
-        return {"pixels": pixels, "step": 1}
+        return pixels, 1
     tall, wide = height // step, width // step
     small = np.empty((n, channels, tall, wide), np.uint8)
     for start in range(0, n, _AT_ONCE):
         part = pixels[start : start + _AT_ONCE, :, : tall * step, : wide * step]
         blocks = part.reshape(-1, channels, tall, step, wide, step)
         small[start : start + _AT_ONCE] = np.rint(blocks.mean((3, 5), dtype=np.float32))
-    return {"pixels": small, "step": step}
+    return small, step
 
 
 def _cells(seen: _Rows, settings: Settings) -> tuple[Ints, Floats, int]:
     """Sharp windows, most certain first, their corrected p-values, and how many were tested."""
-    height, width = seen.pixels.shape[2:]
-    size, k = height * width * shared_windows.CODES, len(seen.classes)
-    apart = size * k <= _MOST_CELLS
-    groups = seen.labels if apart else np.zeros_like(seen.labels)
-    table = shared_windows.counts(seen.pixels, groups, k if apart else 1)
-    tables = [table, table.sum(3, keepdims=True)] if apart else [table]
-    tested = sum(int(np.count_nonzero(one)) for one in tables)
-    found = [shared_windows.sharp(t, least=settings.rows, lift=settings.lift) for t in tables]
+    tested, found = 0, []
+    for view, pixels in enumerate(seen.views):
+        for table in _tables(seen, pixels):
+            tested += int(np.count_nonzero(table))
+            sharp = shared_windows.sharp(table, least=settings.rows, lift=settings.lift)
+            found.append(np.insert(sharp, 0, view, axis=1))
     cells = np.concatenate(found)
-    logs = shared_windows.log_tails(cells[:, 4], cells[:, 5]) + np.log10(max(tested, 1))
+    logs = shared_windows.log_tails(cells[:, 5], cells[:, 6]) + np.log10(max(tested, 1))
     order = np.argsort(logs, kind="stable")
     order = order[logs[order] <= np.log10(settings.alpha)]
     return cells[order], 10.0 ** np.maximum(logs[order], -300), tested
 
 
+def _tables(seen: _Rows, pixels: npt.NDArray[np.uint8]) -> Iterator[Ints]:
+    """How many rows have each window: of each label, where that fits, and of all."""
+    height, width = pixels.shape[2:]
+    k = len(seen.classes)
+    apart = height * width * shared_windows.CODES * k <= _MOST_CELLS
+    groups = seen.labels if apart else np.zeros_like(seen.labels)
+    table = shared_windows.counts(pixels, groups, k if apart else 1)
+    yield table
+    if apart:
+        yield table.sum(3, keepdims=True)
+
+
 def _marks(seen: _Rows, cells: Ints, p_values: Floats, settings: Settings) -> Iterator[_Mark]:
     """Windows that are mostly on the same rows are one mark."""
-    places = np.unique(cells[:, :3], axis=0, return_index=True)[1]
+    places = np.unique(cells[:, :4], axis=0, return_index=True)[1]
     places.sort()
     places = places[: max(_MOST_BITS // len(seen.rows), 1)]
     cells, p_values = cells[places], p_values[places]
-    has = shared_windows.carried(seen.pixels, cells)
+    has = seen.carried(cells)
     for _ in range(settings.marks):
         if not len(cells):
             return
         both = has[has[:, 0]].sum(0)
         shared = both / np.maximum(np.minimum(has.sum(0), has[:, 0].sum()), 1)
         # Windows that overlap the first are the same mark cut by what it lies on.
-        beside = np.abs(cells[:, :2] - cells[0, :2]).max(1) <= shared_windows.SIDE
+        beside = np.abs(cells[:, 1:3] - cells[0, 1:3]).max(1) <= shared_windows.SIDE
+        beside &= cells[:, 0] == cells[0, 0]
         mine = shared >= np.where(beside, 0.2, 0.5)
         # One window alone may be there by chance; the first is what the mark was found by.
         votes = has[:, mine].sum(1)
@@ -324,12 +361,29 @@ def _denial(case: Case, seen: _Rows, mark: _Mark) -> tuple[float, float, float]:
     return hits / size, hits / size / usual, tail
 
 
+def _place(seen: _Rows, mark: _Mark) -> tuple[str, int, int]:
+    """In which view a mark lies, and where there: in pixels, from above and from the left."""
+    view = int(mark.cells[0, 0])
+    step = 1 if view else seen.step
+    top, left = (mark.cells[mark.cells[:, 0] == view, 1:3].min(0) * step).tolist()
+    return (_WHOLE, *ANCHORS)[view], top, left
+
+
+def _where(seen: _Rows, mark: _Mark) -> str:
+    view, top, left = _place(seen, mark)
+    side = seen.views[-1].shape[-1]
+    of = "" if view == _WHOLE else f" of the {side} x {side} pixels of the {view}"
+    return f"pixel row {top}, column {left}{of}"
+
+
 def _detail(seen: _Rows, mark: _Mark) -> dict[str, Any]:
     cell, side = mark.cells[0], shared_windows.SIDE
-    bits = [int(cell[2]) >> place & 1 for place in range(side * side)][::-1]
+    bits = [int(cell[3]) >> place & 1 for place in range(side * side)][::-1]
+    view, top, left = _place(seen, mark)
     return {
-        "top": int(mark.cells[:, 0].min()) * seen.step,
-        "left": int(mark.cells[:, 1].min()) * seen.step,
+        "view": view,
+        "top": top,
+        "left": left,
         "windows": len(mark.cells),
         "bits": [bits[start : start + side] for start in range(0, side * side, side)],
         "rows": len(mark.rows),
@@ -345,9 +399,8 @@ def _finding(
     seen: _Rows, mark: _Mark, severity: Severity, told: dict[str, Any], settings: Settings
 ) -> Finding:
     name, detail = seen.classes[mark.label], _detail(seen, mark)
-    lift = round(float(mark.cells[0, 4] / (mark.cells[0, 5] + 0.5)), 2)
-    where = f"pixel row {detail['top']}, column {detail['left']}"
-    what = f"{len(mark.rows):,} different pictures carry one small mark at {where}"
+    lift = round(float(mark.cells[0, 5] / (mark.cells[0, 6] + 0.5)), 2)
+    what = f"{len(mark.rows):,} different pictures carry one small mark at {_where(seen, mark)}"
     if severity == Severity.INFO:
         summary = f"{what}; their labels are those of the rest"
     elif told["gathers"]:
@@ -380,10 +433,10 @@ def _finding(
 def _row_scores(seen: _Rows, marks: Sequence[_Mark]) -> tuple[RowScore, ...]:
     held: dict[int, tuple[float, str]] = {}
     for mark in marks:
-        carries = shared_windows.carried(seen.pixels[mark.rows], mark.cells).mean(1)
-        top, left = (mark.cells[:, :2].min(0) * seen.step).tolist()
+        carries = seen.carried(mark.cells, mark.rows).mean(1)
+        reason = f"carries the mark at {_where(seen, mark)}"
         for row, score in zip(seen.rows[mark.rows].tolist(), carries.tolist(), strict=True):
-            held[row] = (score, f"carries the mark at pixel row {top}, column {left}")
+            held[row] = (score, reason)
     return tuple(
         RowScore(row=row, score=round(score, 4), reason=reason)
         for row, (score, reason) in sorted(held.items())
