@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from guards.data.images import Images
 
     Ints = npt.NDArray[np.int64]
+    Counts = npt.NDArray[np.integer[Any]]
     Bools = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float64]
 
@@ -225,9 +226,11 @@ def _cells(seen: _Rows, settings: Settings) -> tuple[Ints, Floats, int]:
     """Sharp windows, most certain first, their corrected p-values, and how many were tested."""
     tested, found = 0, []
     for view, pixels in enumerate(seen.views):
-        for table in _tables(seen, pixels):
+        for table, around in _tables(seen, pixels, view > 0):
             tested += int(np.count_nonzero(table))
-            sharp = shared_windows.sharp(table, least=settings.rows, lift=settings.lift)
+            sharp = shared_windows.sharp(
+                table, least=settings.rows, lift=settings.lift, around=around
+            )
             found.append(np.insert(sharp, 0, view, axis=1))
     cells = np.concatenate(found)
     logs = shared_windows.log_tails(cells[:, 5], cells[:, 6]) + np.log10(max(tested, 1))
@@ -236,16 +239,26 @@ def _cells(seen: _Rows, settings: Settings) -> tuple[Ints, Floats, int]:
     return cells[order], 10.0 ** np.maximum(logs[order], -300), tested
 
 
-def _tables(seen: _Rows, pixels: npt.NDArray[np.uint8]) -> Iterator[Ints]:
-    """How many rows have each window: of each label, where that fits, and of all."""
+def _tables(
+    seen: _Rows, pixels: npt.NDArray[np.uint8], anchored: bool
+) -> Iterator[tuple[Counts, Counts | None]]:
+    """How many rows have each window: of each label, where that fits, and of all.
+
+    Where the view is anchored to a corner, from which a mark may grow with its picture, also how
+    many have it around and not there.
+    """
     height, width = pixels.shape[2:]
     k = len(seen.classes)
-    apart = height * width * shared_windows.CODES * k <= _MOST_CELLS
+    size = height * width * shared_windows.CODES * (2 if anchored else 1)
+    apart = size * k <= _MOST_CELLS
     groups = seen.labels if apart else np.zeros_like(seen.labels)
+    if anchored:
+        yield shared_windows.elsewhere(pixels, groups, k if apart else 1)
+        return
     table = shared_windows.counts(pixels, groups, k if apart else 1)
-    yield table
+    yield table, None
     if apart:
-        yield table.sum(3, keepdims=True)
+        yield table.sum(3, keepdims=True), None
 
 
 def _marks(seen: _Rows, cells: Ints, p_values: Floats, settings: Settings) -> Iterator[_Mark]:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-# Which share of what is left over lies above and left of the window.
+# Whether the window lies at the lower and at the right edge. Not in the centre: things are there,
+# and what is symmetric about it (the gap between the legs of trousers) lies at one place too.
 ANCHORS = {
-    "upper left corner": (0.0, 0.0),
-    "upper right corner": (0.0, 1.0),
-    "lower left corner": (1.0, 0.0),
-    "lower right corner": (1.0, 1.0),
-    "centre": (0.5, 0.5),
+    "upper left corner": (False, False),
+    "upper right corner": (False, True),
+    "lower left corner": (True, False),
+    "lower right corner": (True, True),
 }
 SIDE, LEAST = 16, 8  # pixels of a window, and of the smallest that is of any use
 
@@ -39,15 +39,15 @@ def corners_of(picture: Image.Image, side: int) -> NDArray[np.uint8]:
     """The windows (ANCHORS, side, side) of a picture in mode L or RGB: the mean of its colours."""
     width, height = picture.size
     windows = [
-        _window(picture, _span(height, down, side), _span(width, right, side))
-        for down, right in ANCHORS.values()
+        _window(picture, _span(height, lower, side), _span(width, right, side))
+        for lower, right in ANCHORS.values()
     ]
     return np.stack(windows)
 
 
-def _span(size: int, share: float, side: int) -> NDArray[np.int64]:
-    """The `side` pixels of a row or column, those at the edges again where there are fewer."""
-    return (int(share * (size - side)) + np.arange(side)).clip(0, size - 1)
+def _span(size: int, last: bool, side: int) -> NDArray[np.int64]:
+    """The first or last `side` pixels of `size`; where there are fewer that at the edge again."""
+    return ((size - side if last else 0) + np.arange(side)).clip(0, size - 1)
 
 
 def _window(
