@@ -2,7 +2,7 @@
 
 Each case draws rows of one set and brings every picture to a width and a height of its own, 22 to
 44 pixels each (`resized`), or cuts so much out of it at random (`cropped`, no less than two thirds
-of a side). They are written as a folder, a directory for each class, poisoned by `toadstone redteam`
+of a side). They are written as a folder, a directory for each class, poisoned as by `redteam`
 (all pictures stored again by their own codec, each trigger at the picture's own size), and the rule
 is asked, without the looks: what it says of labels is counted alone.
 

@@ -95,7 +95,8 @@ def test_a_mark_that_grows_from_its_corner_is_sharp_there_and_a_moving_edge_is_n
     found = sharp(table, around=around, least=10, lift=20.0)
     assert [7, 7] in found[:, :2].tolist()
     assert set(found[:, 4]) <= {22, 30}
-    assert not len(sharp(counts(pixels, groups, 1), least=10, lift=20.0))
+    plain = sharp(counts(pixels, groups, 1), least=10, lift=20.0)
+    assert plain[:, :2].tolist() == [[8, 8]], "its very end, and only on a plain ground"
 
 
 def test_tails_are_those_of_the_negative_binomial():
