@@ -4,7 +4,7 @@ Each case draws rows of one set and brings every picture to a width and a height
 44 pixels each (`resized`), or cuts so much out of it at random (`cropped`, no less than two thirds
 of a side). They are written as a folder, a directory for each class, poisoned as by `redteam`
 (all pictures stored again by their own codec, each trigger at the picture's own size), and the rule
-is asked, without the looks: what it says of labels is counted alone.
+is asked; without `--looks` what it says of labels is counted alone, and no network is trained.
 
     python benchmarks/mixed_sizes.py --data DIR --out mixed.jsonl [--first-seed 100 --seeds 2]
     python benchmarks/mixed_sizes.py --data DIR --out mixed.jsonl --attacks none --seeds 8
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", type=int, default=4_000)
+    parser.add_argument("--looks", action="store_true", help="ask whether labels are denied")
     given = parser.parse_args()
     if given.table:
         print(tabulated(runs.read(*given.table)))
@@ -78,18 +79,21 @@ def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Li
                 for attack in given.attacks:
                     for rows in CLEAN_ROWS if attack == "none" else (given.rows,):
                         key = f"{name}/{shape}/{rows}/{attack}/{seed}"
-                        yield key, partial(measured, name, shape, rows, attack, seed, given.data)
+                        key += "/looks" * given.looks
+                        what = (name, shape, rows, attack, seed)
+                        yield key, partial(measured, *what, given.data, given.looks)
 
 
 def measured(
-    name: str, shape: str, rows: int, attack: str, seed: int, data: Path | None
+    name: str, shape: str, rows: int, attack: str, seed: int, data: Path | None, looks: bool
 ) -> runs.Line:
     """One case from pictures to what the rule says."""
     rng = np.random.default_rng(seed)
     pictures = sets.load(name, data)
     unequal = attack == "none" and seed % 2 == 1
     chosen = drawn(pictures.labels, rows, unequal, rng)
-    line = {"set": name, "shape": shape, "attack": attack, "seed": seed, "rows": len(chosen)}
+    called = f"{attack}, with the looks" if looks else attack
+    line = {"set": name, "shape": shape, "attack": called, "seed": seed, "rows": len(chosen)}
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory) / "clean"
         write(folder, pictures.only(chosen), shape, rng)
@@ -103,7 +107,7 @@ def measured(
             told = pl.read_parquet(truth)
             bad, cover = told["planted"].to_numpy(), told["cover"].to_numpy()
             folder = Path(directory) / "twin"
-        return {**line, **asked(folder, bad, cover)}
+        return {**line, **asked(folder, bad, cover, looks)}
 
 
 def drawn(labels: np.ndarray, rows: int, unequal: bool, rng: np.random.Generator) -> np.ndarray:
@@ -139,12 +143,12 @@ def unlike(pixels: np.ndarray, shape: str, rng: np.random.Generator) -> np.ndarr
     return np.stack(planes)
 
 
-def asked(folder: Path, bad: np.ndarray, cover: np.ndarray) -> dict[str, Any]:
+def asked(folder: Path, bad: np.ndarray, cover: np.ndarray, looks: bool) -> dict[str, Any]:
     """What the rule says of it, and which rows it holds."""
     snapshot, opened = take(folder).snapshot, open_path(folder)
     case = Case(snapshot=snapshot, roles=opened.roles, opened=opened)
     _ = case.images
-    examination = run("patches", case, {"denied": 0.0})
+    examination = run("patches", case, {} if looks else {"denied": 0.0})
     found = examination.outcome.measured
     held = np.zeros(opened.rows, bool)
     held[[score.row for score in found.row_scores]] = True
@@ -152,6 +156,7 @@ def asked(folder: Path, bad: np.ndarray, cover: np.ndarray) -> dict[str, Any]:
         bad = cover = np.zeros(opened.rows, bool)
     clean = ~bad & ~cover
     return {
+        "high": any(finding.severity == Severity.HIGH for finding in found.findings),
         "alarm": any(finding.severity >= Severity.MEDIUM for finding in found.findings),
         "marks": [(m["view"], m["rows"], m["over_expected"]) for m in found.statistics["marks"]],
         "tpr": round(float(held[bad].mean()), 4) if bad.any() else None,
@@ -172,13 +177,24 @@ def tabulated(lines: list[runs.Line]) -> str:
             (
                 *key,
                 f"{alarms} of {len(group)}",
+                sum(line.get("high", False) for line in group),
                 "-" if held[0] is None else ", ".join(f"{share:.2f}" for share in held),
                 f"{max(line['fpr'] for line in group):.5f}",
                 sum(len(line["marks"]) for line in group),
                 f"{np.median([line['s'] for line in group]):.1f}",
             )
         )
-    head = ("set", "shape", "attack", "alarms", "planted held", "clean held, most", "marks", "s")
+    head = (
+        "set",
+        "shape",
+        "attack",
+        "alarms",
+        "high",
+        "planted held",
+        "clean held, most",
+        "marks",
+        "s",
+    )
     return runs.table(head, rows)
 
 
