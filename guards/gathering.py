@@ -34,7 +34,8 @@ class Rows:
     """Decoded rows with a label: `rows` (n,) global, the others parallel to it.
 
     `labels` and `sources` are codes into `classes` and `names`; `pixels` (n, C, H, W) are those of
-    the pictures cut by the whole factor `step`.
+    the pictures cut by the whole factor `step`. Where these have unlike sizes, `corners` holds for
+    each of :data:`guards.data.corners.ANCHORS` what lies there uncut, (n, 1, side, side).
     """
 
     rows: Ints
@@ -43,6 +44,7 @@ class Rows:
     sources: Ints
     names: tuple[str, ...]
     pixels: Pictures
+    corners: tuple[Pictures, ...] = ()
     step: int = 1
 
     def cut(self, step: int) -> Rows:
@@ -83,6 +85,9 @@ def labelled(case: Case) -> Rows:
         sources=sources,
         names=tuple(map(str, names)),
         pixels=images.pixels if len(known) == len(images.rows) else images.pixels[known],
+        corners=()
+        if images.corners is None
+        else tuple(images.corners[known].swapaxes(0, 1)[:, :, None]),
     )
 
 
