@@ -17,6 +17,7 @@ and memory is the most that the process ever held, they included.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import subprocess
@@ -63,7 +64,7 @@ def generate(data: Path, rows: int, shards: int) -> None:
 
     data.mkdir(parents=True)
     cuts = [rows * part // shards for part in range(shards + 1)]
-    for number, (low, high) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for number, (low, high) in enumerate(itertools.pairwise(cuts)):
         writer = None
         for start in range(low, high, PART):
             table = part(start, min(PART, high - start)).to_arrow()
