@@ -7,6 +7,7 @@ their labels. The rules `patches` and `waves` find different marks and share eve
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,7 @@ from guards.data.case import Case
 from guards.data.dataset import short_words
 from guards.errors import Skip
 from guards.findings import Severity
-from guards.numerics.enrichment import beta_binomial_tail
+from guards.numerics.enrichment import beta_binomial_tail, dominant
 from guards.numerics.twins import blurred
 
 if TYPE_CHECKING:
@@ -189,11 +190,46 @@ def judged(
     )
     rate, lift, p_value = _denial(case, seen, rows) if bounds.denied else (0.0, 0.0, 1.0)
     denied = rate >= bounds.denied and lift >= bounds.denied_lift and p_value <= bounds.alpha
-    told = {"gathers": gathers, "denied": round(rate, 4), "denied_lift": round(lift, 2)}
+    told = {
+        "gathers": gathers,
+        "denied": round(rate, 4),
+        "denied_lift": round(lift, 2),
+        "source": source_of(seen.sources, seen.names, rows),
+    }
     if not (gathers or denied):
         return Severity.INFO, told
     unexplained = gathers and len(seen.names) > 1 and labels.hits >= 0.8 * len(rows)
     return Severity.HIGH if denied or unexplained else Severity.MEDIUM, told
+
+
+def source_of(sources: Ints | None, names: Sequence[str], rows: Ints) -> dict[str, Any] | None:
+    """The source that most of `rows` name, if it is named far beyond its share of the rest.
+
+    `sources` (n,) are codes into `names`, None where the data has none.
+    """
+    found = None if sources is None else dominant(sources, rows, len(names))
+    if found is None:
+        return None
+    return {
+        "name": names[found.group],
+        "share": found.share,
+        "lift": round(found.share / found.usual, 2),
+        "p_value": found.p_value,
+    }
+
+
+def said(
+    what: str, name: str, labels: Gathered, severity: Severity, told: Mapping[str, Any]
+) -> str:
+    """The sentence about `what` was found, its rows' labels, most `name`, and their source."""
+    source = told["source"]
+    blame = f"; {source['share']:.0%} of them are from source {source['name']}" if source else ""
+    if severity == Severity.INFO:
+        return f"{what}; their labels are those of the rest"
+    if told["gathers"]:
+        times = f"{labels.lift:.1f} times too many"
+        return f"{what}, {labels.hits:,} of them labelled {name}: {times}{blame}"
+    return f"{what}, and {told['denied']:.0%} of them do not look like their labels{blame}"
 
 
 def _denial(case: Case, seen: Rows, rows: Ints) -> tuple[float, float, float]:

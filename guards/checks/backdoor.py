@@ -65,8 +65,8 @@ from guards.data.case import Case
 from guards.data.embedding import NEIGHBOURS
 from guards.data.image_features import INCONSISTENT
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
+from guards.gathering import source_of
 from guards.numerics import discriminant, seeds
-from guards.numerics.enrichment import beta_binomial_tail
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -260,7 +260,7 @@ def _refined(
 def _finding(features: ImageFeatures, planted: Planted, settings: Settings) -> Finding:
     cell, many = planted.cell, planted.cell.target is None
     name = "several classes" if cell.target is None else features.classes[cell.target]
-    source = _source_of(features, planted.rows)
+    source = source_of(features.sources, features.source_names, planted.rows)
     blame = f", {source['share']:.0%} of them from source {source['name']}" if source else ""
     labelled = "with labels of" if many else "labelled"
     return Finding(
@@ -294,26 +294,6 @@ def _finding(features: ImageFeatures, planted: Planted, settings: Settings) -> F
         ),
         remedy=_REMEDY,
     )
-
-
-def _source_of(features: ImageFeatures, rows: Ints) -> dict[str, Any] | None:
-    """The source of most of `rows`, if far more of them have it than of the others."""
-    if features.sources is None or not len(rows):
-        return None
-    k = len(features.source_names)
-    inside = np.bincount(features.sources[rows], minlength=k)
-    outside = np.bincount(np.delete(features.sources, rows), minlength=k)
-    source = int(inside.argmax())
-    share, usual = inside[source] / len(rows), (outside[source] + 0.5) / (outside.sum() + 1)
-    tail = beta_binomial_tail(inside[source], len(rows), min(usual, 1 - 1e-9), 0.01) * k
-    if share < 0.5 or share < 1.5 * usual or tail > 1e-3:
-        return None
-    return {
-        "name": features.source_names[source],
-        "share": round(float(share), 4),
-        "lift": round(float(share / usual), 2),
-        "p_value": tail,
-    }
 
 
 def _rate(hits: int, rows: int) -> dict[str, float]:

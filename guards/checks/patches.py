@@ -62,7 +62,7 @@ import numpy as np
 from guards.data.case import Case
 from guards.data.corners import ANCHORS
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
-from guards.gathering import Gathered, Rows, apart, gathered, judged, labelled
+from guards.gathering import Gathered, Rows, apart, gathered, judged, labelled, said
 from guards.numerics import shared_windows
 
 if TYPE_CHECKING:
@@ -279,21 +279,13 @@ def _finding(
     name = seen.classes[labels.label]
     lift = round(float(mark.cells[0, 5] / (mark.cells[0, 6] + 0.5)), 2)
     what = f"{len(mark.rows):,} different pictures carry one small mark at {_where(seen, mark)}"
-    if severity == Severity.INFO:
-        summary = f"{what}; their labels are those of the rest"
-    elif told["gathers"]:
-        summary = (
-            f"{what}, {labels.hits:,} of them labelled {name}: {labels.lift:.1f} times too many"
-        )
-    else:
-        summary = f"{what}, and {told['denied']:.0%} of them do not look like their labels"
     return Finding(
         rule=RULE,
         code="common-mark" if severity == Severity.INFO else "planted-mark",
         severity=severity,
         confidence=Confidence.HIGH if severity == Severity.HIGH else Confidence.MEDIUM,
         subject=Subject(kind="class", name=name) if told["gathers"] else Subject(kind="dataset"),
-        summary=summary,
+        summary=said(what, name, labels, severity, told),
         evidence=(
             Evidence(
                 statistic="rows with the same window at one place, over the most next to it",

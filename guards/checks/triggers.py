@@ -59,8 +59,9 @@ from guards.findings import (
     Severity,
     Subject,
 )
+from guards.gathering import source_of
 from guards.numerics import discriminant, patches
-from guards.numerics.enrichment import beta_binomial_tail, dispersion, dominant, enriched
+from guards.numerics.enrichment import beta_binomial_tail, dispersion, enriched
 from guards.numerics.intervals import clopper_pearson, empirical
 
 if TYPE_CHECKING:
@@ -384,7 +385,7 @@ def _trigger_finding(features: ImageFeatures, trigger: Trigger) -> Finding:
         if trigger.spread
         else "in the {2} x {3} pixels from row {0}, column {1}".format(*trigger.box)
     )
-    source = _source_of(features, trigger.rows)
+    source = source_of(features.sources, features.source_names, trigger.rows)
     blame = f", {source['share']:.0%} of them from source {source['name']}" if source else ""
     rate = _rate(len(trigger.rows), len(features.labels))
     return Finding(
@@ -472,19 +473,9 @@ def _excess_evidence(excess: Excess, detail: dict[str, Any]) -> Evidence:
     )
 
 
-def _source_of(features: ImageFeatures, rows: Ints) -> dict[str, Any] | None:
-    """The source that most of `rows` name, if it is named far beyond its share of the rest."""
-    if features.sources is None:
-        return None
-    found = dominant(features.sources, rows, len(features.source_names))
-    if found is None:
-        return None
-    return {
-        "name": features.source_names[found.group],
-        "share": found.share,
-        "lift": round(found.share / found.usual, 2),
-        "p_value": found.p_value,
-    }
+def _source_name(features: ImageFeatures, trigger: Trigger) -> str | None:
+    found = source_of(features.sources, features.source_names, trigger.rows)
+    return str(found["name"]) if found else None
 
 
 def _rate(hits: int, rows: int) -> dict[str, float]:
@@ -531,7 +522,9 @@ def _statistics(
                 "target": features.classes[t.target],
                 "box": list(t.box),
                 "rows": len(t.rows),
-                "source": (_source_of(features, t.rows) or {}).get("name"),
+                "source": (source_of(features.sources, features.source_names, t.rows) or {}).get(
+                    "name"
+                ),
                 "poison_rate": _rate(len(t.rows), len(features.labels)),
             }
             for t in triggers

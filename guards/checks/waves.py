@@ -10,7 +10,7 @@ import numpy as np
 
 from guards.data.case import Case
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
-from guards.gathering import Gathered, Rows, apart, gathered, judged, labelled
+from guards.gathering import Gathered, Rows, apart, gathered, judged, labelled, said
 from guards.numerics import shared_waves
 from guards.numerics.shared_waves import Peaks, Wave
 from guards.numerics.twins import blurred, twins
@@ -298,20 +298,13 @@ def _finding(
         f"one wave of {detail['pixels_a_period']:.1f} pixels is laid over "
         f"{len(one.rows):,} different pictures"
     )
-    if severity == Severity.INFO:
-        summary = f"{what}; their labels are those of the rest"
-    elif told["gathers"]:
-        times = f"{labels.lift:.1f} times too many"
-        summary = f"{what}, {labels.hits:,} of them labelled {name}: {times}"
-    else:
-        summary = f"{what}, and {told['denied']:.0%} of them do not look like their labels"
     return Finding(
         rule=RULE,
         code="common-wave" if severity == Severity.INFO else "planted-wave",
         severity=severity,
         confidence=Confidence.HIGH if severity == Severity.HIGH else Confidence.MEDIUM,
         subject=Subject(kind="class", name=name) if told["gathers"] else Subject(kind="dataset"),
-        summary=summary,
+        summary=said(what, name, labels, severity, told),
         evidence=_evidence(seen, one, {**detail, **told}, tested, settings),
         remedy=_REMEDY,
     )
