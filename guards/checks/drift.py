@@ -30,6 +30,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
+from guards.data.contamination import CONFIDENCE, Unlike, unlike_reference
 from guards.data.profile import (
     CategoryColumn,
     Column,
@@ -72,6 +73,8 @@ class Settings:
     the spread within the reference) make broad movement alarming; `local_effect` is the share of
     a group's rows, beyond its peers' movement, that makes local movement alarming, of at least
     `min_rows` rows and `min_share` of the batch; `missing_jump` and `new_mass` are shares of rows.
+    That at least so many rows are unlike the reference is `told`, and alarms from `unlike` on: not
+    at all unless a policy says otherwise, since seasons are unlike as well.
     """
 
     alpha: float = 0.001
@@ -83,6 +86,8 @@ class Settings:
     min_share: float = 0.008
     missing_jump: float = 0.05
     new_mass: float = 0.05
+    told: float = 0.01
+    unlike: float = 1.0
     max_rows: int = 10_000
 
 
@@ -152,13 +157,15 @@ def examine(case: Case, settings: Settings) -> Measured:
         if finding.severity >= Severity.MEDIUM and finding.code in _BY_VALUE
     ]
     local, single = _rows_of(case, seen, suspects, jumped, settings.max_rows)
+    whole, joint = unlike_reference(seen)
     findings = [
+        *_unlike_findings(whole, joint, seen, settings),
         *_schema_findings(seen),
         *(finding for move in moved for finding in _column_findings(move, settings)),
         *(_local_finding(found, seen, settings) for found in local),
     ]
     return Measured(
-        statistics=_statistics(seen, moved, local),
+        statistics=_statistics(seen, moved, local, (whole, joint)),
         findings=tuple(findings),
         row_scores=tuple(islice(_row_scores(local, single), settings.max_rows)),
     )
@@ -370,6 +377,39 @@ def _schema_findings(seen: Observed) -> Iterator[Finding]:
         yield _finding("column-new", Severity.LOW, name, "is not in the reference")
 
 
+def _unlike_findings(
+    whole: Unlike, joint: Unlike, seen: Observed, settings: Settings
+) -> Iterator[Finding]:
+    """The one number for a gate: at least so much of the batch is not what the reference holds."""
+    if whole.share < settings.told:
+        return
+    where, pair = (" and ".join(printable(n)[:80] for n in one.where) for one in (whole, joint))
+    told = f"; {joint.share:.1%} in what {pair} do together" if joint.share else ""
+    alarming = whole.share >= settings.unlike
+    yield Finding(
+        rule="drift",
+        code="unlike-reference",
+        severity=Severity.MEDIUM if alarming else Severity.INFO,
+        confidence=Confidence.HIGH,
+        subject=Subject(kind="dataset"),
+        summary=f"at least {whole.share:.1%} of the rows are not like the reference, "
+        f"seen in {where}{told}",
+        evidence=(
+            Evidence(
+                statistic=f"lower bound of the share of rows, {CONFIDENCE:.0%} confidence",
+                value=whole.share,
+                threshold=settings.unlike,
+                effect=whole.share,
+                sample=seen.rows,
+                detail={"where": list(whole.where), "jointly": joint.share},
+            ),
+        ),
+        remedy="look at the columns named; renew the reference if the movement is meant"
+        if alarming
+        else "",
+    )
+
+
 def _column_findings(move: _Moved, settings: Settings) -> Iterator[Finding]:
     column = move.column
     if move.p_value <= settings.alpha and move.effect >= settings.min_effect:
@@ -500,13 +540,20 @@ def _held_by_value(finding: Finding, seen: Seen, part: Encoded, most: int) -> It
         yield RowScore(row=part.start + row, score=score, reason=reason)
 
 
-def _statistics(seen: Observed, moves: Sequence[_Moved], local: Sequence[_Local]) -> dict[str, Any]:
+def _statistics(
+    seen: Observed,
+    moves: Sequence[_Moved],
+    local: Sequence[_Local],
+    unlike: tuple[Unlike, Unlike],
+) -> dict[str, Any]:
     narrow = {found.column for found in local}
     ordered = sorted(moves, key=lambda move: -move.effect)
     return {
         "reference_rows": seen.profile.rows,
         "reference_blocks": len(seen.profile.blocks),
         "rows": seen.rows,
+        "unlike_reference": {"at_least": unlike[0].share, "where": list(unlike[0].where)},
+        "unlike_jointly": {"at_least": unlike[1].share, "where": list(unlike[1].where)},
         "columns": len(moves),
         "cells": sum(len(p.counts) * len(p.counts[0]) for p in seen.profile.pairs),
         "moved": [
