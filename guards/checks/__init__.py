@@ -2,7 +2,9 @@
 
 A check is a module with `NEEDS` (the column roles without which it has nothing to look at), a
 frozen `Settings`, and `examine(case, settings) -> Measured`. It is a plain function: no base
-class, no registration by import. :func:`run` alone catches, times and names the outcome.
+class, no registration by import. Where roles alone do not say whether there is something to look
+at, `inapplicable(case, settings)` says why there is not, by the types of the columns.
+:func:`run` alone catches, times and names the outcome.
 """
 
 from __future__ import annotations
@@ -94,6 +96,9 @@ def _outcome(module: Any, case: Case, settings: Any) -> Outcome:
     if missing:
         return Inapplicable(f"no column has the role {' or '.join(sorted(missing))}")
     try:
+        # By the types of columns: no role says that there is one of times.
+        if hasattr(module, "inapplicable") and (why := module.inapplicable(case, settings)):
+            return Inapplicable(why)
         return Ran(module.examine(case, settings))
     except Skip as skip:
         return Skipped(str(skip))
