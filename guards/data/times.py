@@ -17,7 +17,7 @@ _SECONDS_A_DAY = 86_400.0
 
 
 def time_column(dataset: Dataset, declared: str = "") -> str | None:
-    """The column that was `declared`, else the first feature that holds dates or times of day.
+    """The column that was `declared`, else the first feature, by name, that holds dates.
 
     Raises:
         Skip: the declared column is not there, or holds neither times nor numbers.
