@@ -72,6 +72,7 @@ NOTHING = Planted(rows=np.zeros(0, int))
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     runs.options(parser)
+    parser.add_argument("--set", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--first", type=int, default=100, help="the first seed")
     parser.add_argument("--null", type=int, default=30, help="runs of each set and honest variant")
     parser.add_argument("--power", type=int, default=9, help="runs of each set, fault and dose")
@@ -85,7 +86,7 @@ def main() -> None:
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:
-    there = [name for name in SETS if readable(name, given.data)]
+    there = [name for name in given.set if readable(name, given.data)]
     kinds = [(variant, 0.0, given.null) for variant in NULLS]
     kinds += [(fault, dose, given.power) for fault in FAULTS for dose in DOSES]
     # Seeds outermost: whoever stops early has some of each.

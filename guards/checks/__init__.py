@@ -46,6 +46,7 @@ CHECKS: Mapping[str, str] = {
 }
 # Those that look at layers: the probe's, or those of the model that was given.
 _MODEL_USERS = frozenset({"triggers", "backdoor", "spectral", "clustering"})
+_TRUSTED_USERS = frozenset({"labels", "trusted"})
 _HISTORY_USERS = frozenset({"spectral", "clustering", "history"})
 _SEED_USERS = frozenset(
     {
@@ -125,7 +126,7 @@ def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:
         inputs["reference"] = str(case.reference.digest)
     if rule in _MODEL_USERS and case.model is not None:
         inputs["model"] = str(case.model.digest)
-    if rule == "trusted" and case.trusted is not None:
+    if rule in _TRUSTED_USERS and case.trusted is not None:
         inputs["trusted_rows"] = case.trusted_root
     if rule in _HISTORY_USERS and case.history.versions:
         inputs["history"] = str(case.history.digest)

@@ -14,7 +14,7 @@ evenly (tail under thrice the dispersion of the other windows, `window_alpha`), 
 comes near (`window_over_peers`) and the features look as at other times (`window_unlike`); a burst
 that is beyond chance and not all of this is noted (INFO).
 
-Measured by benchmarks/tables.py and benchmarks/windows.py; the figures stand in docs/rules.md.
+Measured by benchmarks/sources.py and benchmarks/tables.py; the figures stand in docs/rules.md.
 
 The known way around it: flip labels alike in all sources and at all times, or in all directions in
 one source (then it counts as careless, which is only noted); flip few rows, or in a direction in
@@ -60,7 +60,7 @@ class Settings:
     `sure` is the quantile of the winning probability, within each predicted class, from which a
     row counts; `min_sure_rows` is what a source must have of them; `max_sources` are examined,
     the largest first. `time` names the column that says when a row happened; where it is empty,
-    the first feature that holds dates is taken. `window_...` are about windows in time.
+    the first feature, by name, that holds dates is. `window_...` are about windows in time.
     """
 
     alpha: float = 0.01
@@ -301,11 +301,15 @@ def _extent(looked: _Looked, place: _Place, rate: float) -> tuple[float, int]:
     """The share of the place's `true` rows labelled `given`, and how many rows that is.
 
     Among the sure rows the surplus rate is that share; the `true` rows still labelled so are the
-    rest of them.
+    rest of them. Where hardly one is, it is the rows labelled `given` beyond the usual.
     """
     share = min(rate - place.expected, 0.99)
-    kept = int((place.here & (looked.features.labels == place.true)).sum())
-    return share, round(share * kept / (1 - share))
+    kept, wrong = (
+        int((place.here & (looked.features.labels == label)).sum())
+        for label in (place.true, place.given)
+    )
+    beyond = wrong - place.expected * int(place.here.sum())
+    return share, round(max(share * kept / (1 - share), beyond))
 
 
 def _source_finding(looked: _Looked, cell: Cell, settings: Settings) -> Finding:

@@ -57,9 +57,7 @@ class Probe:
     `classify(pixels)` gives labels for other pictures: how an attack's success is measured.
     `net` takes `inputs` (n, C, H, W) and gives logits; `history` (n, epochs) is the probability of
     the given label in every epoch, before the step on that row, and `belief` (n,) its mean over
-    the second half. `margins` (n,) is how far the given label's logit was above the best
-    other's, on average over the epochs (AUM: Pleiss et al. 2020, arXiv:2001.10528). `layers` are
-    the pooled early and middle activations and the penultimate ones.
+    the second half. `layers` are the pooled early and middle activations and the penultimate ones.
     """
 
     def __init__(
@@ -84,7 +82,7 @@ class Probe:
             for weights in (each for each in self.net.parameters() if each.dim() == 4):
                 weights.data = weights.data.to(memory_format=torch.channels_last)
         with _repeatable(place):
-            self.history, self.margins = self._train(self.course.epochs(len(labels)))
+            self.history = self._train(self.course.epochs(len(labels)))
         self.belief = self.history[:, self.history.shape[1] // 2 :].mean(1)
         self.layers, answers = self._activations(self.inputs)
         self.accuracy = float((answers == labels).mean())
@@ -96,7 +94,7 @@ class Probe:
         inputs = torch.cat(list(parts(pixels, PROBE_SIDE, self.device)))
         return self._activations((inputs - self.mean) / self.spread)[1]
 
-    def _train(self, epochs: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _train(self, epochs: int) -> npt.NDArray[np.float32]:
         import torch
         from torch.optim.lr_scheduler import OneCycleLR
 
@@ -105,17 +103,16 @@ class Probe:
         optimiser = torch.optim.AdamW(self.net.parameters(), rate, weight_decay=0.01)
         schedule = OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.3)
         seen = torch.zeros((epochs, len(self.targets)), device=self.device)
-        above = torch.zeros(len(self.targets), device=self.device)
         for epoch in range(epochs):
             order = torch.randperm(len(self.targets)).to(self.device)
             for batch in torch.split(order, size):
-                seen[epoch, batch], margins = self._step(batch, optimiser)
-                above[batch] += margins / epochs
+                seen[epoch, batch] = self._step(batch, optimiser)
                 schedule.step()
-        return seen.T.cpu().numpy(), above.cpu().numpy()
+        history: npt.NDArray[np.float32] = seen.T.cpu().numpy()
+        return history
 
-    def _step(self, batch: Tensor, optimiser: torch.optim.Optimizer) -> tuple[Tensor, Tensor]:
-        """Train on one batch; gives the given labels' probabilities and margins before the step."""
+    def _step(self, batch: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
+        """Train on one batch; gives the probabilities of the given labels before the step."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -126,10 +123,8 @@ class Probe:
         optimiser.zero_grad()
         torch.autograd.backward(cross_entropy(answers, self.targets[batch]))
         optimiser.step()
-        answers, own = answers.detach(), self.targets[batch, None]
-        given = answers.softmax(1).gather(1, own)[:, 0]
-        others = answers.scatter(1, own, -torch.inf).max(1).values
-        return given, answers.gather(1, own)[:, 0] - others
+        given: Tensor = answers.detach().softmax(1).gather(1, self.targets[batch, None])[:, 0]
+        return given
 
     def _activations(
         self, inputs: Tensor
