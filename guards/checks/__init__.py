@@ -2,7 +2,9 @@
 
 A check is a module with `NEEDS` (the column roles without which it has nothing to look at), a
 frozen `Settings`, and `examine(case, settings) -> Measured`. It is a plain function: no base
-class, no registration by import. :func:`run` alone catches, times and names the outcome.
+class, no registration by import. Where roles alone do not say whether there is something to look
+at, `inapplicable(case, settings)` says why there is not, by the types of the columns.
+:func:`run` alone catches, times and names the outcome.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ CHECKS: Mapping[str, str] = {
 }
 # Those that look at layers: the probe's, or those of the model that was given.
 _MODEL_USERS = frozenset({"triggers", "backdoor", "spectral", "clustering"})
+_TRUSTED_USERS = frozenset({"labels", "trusted"})
 _HISTORY_USERS = frozenset({"spectral", "clustering", "history"})
 _SEED_USERS = frozenset(
     {
@@ -96,6 +99,9 @@ def _outcome(module: Any, case: Case, settings: Any) -> Outcome:
     if missing:
         return Inapplicable(f"no column has the role {' or '.join(sorted(missing))}")
     try:
+        # By the types of columns: no role says that there is one of times.
+        if hasattr(module, "inapplicable") and (why := module.inapplicable(case, settings)):
+            return Inapplicable(why)
         return Ran(module.examine(case, settings))
     except Skip as skip:
         return Skipped(str(skip))
@@ -120,7 +126,7 @@ def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:
         inputs["reference"] = str(case.reference.digest)
     if rule in _MODEL_USERS and case.model is not None:
         inputs["model"] = str(case.model.digest)
-    if rule == "trusted" and case.trusted is not None:
+    if rule in _TRUSTED_USERS and case.trusted is not None:
         inputs["trusted_rows"] = case.trusted_root
     if rule in _HISTORY_USERS and case.history.versions:
         inputs["history"] = str(case.history.digest)

@@ -1,22 +1,24 @@
-"""Were labels flipped in one source? Poison told from honest noise by its concentration.
+"""Are labels contradicted in one source, or for a short time, as honest errors are not?
 
-Formula: take the rows that out-of-fold models are surest of (the surer half of those predicted to
-be of each class), and count N[source, given, predicted]. For each pair given != predicted the
-share of the source's sure rows is held against the pooled share of the *other* sources, raised by
-the source's own carelessness in all other pairs, by a beta-binomial tail whose dispersion comes
-from the other sources (:mod:`guards.numerics.enrichment`), corrected by Benjamini and Hochberg
-over all cells. An alarm needs a p-value, a lift and a number of rows. Honest errors sit near the
-boundary between classes, where few rows are sure, are as frequent elsewhere, or go in all
-directions: a source that is careless as a whole is told (LOW) and stops nothing.
+Of the rows that out-of-fold models are surest of, the surer half of those predicted to be of each
+class, N[source, given, predicted] is counted, and each pair given != predicted is held against
+the *other* sources and the source's own carelessness (:mod:`guards.numerics.flips`). Where a
+column says when a row happened, the same pairs are scanned for short windows, over all rows and in
+each source (:mod:`guards.numerics.bursts`). Honest errors sit near the boundary between classes,
+where few rows are sure, are as frequent elsewhere, or go in all directions: a source that is
+careless as a whole is told (LOW) and stops nothing.
 
-Measured by benchmarks/tables.py on flights out of New York (6,000 rows, 3 sources): no alarm on
-the six clean months. Late flights of one source labelled on time, 36 runs a dose: the source found,
-and it alone named, in 1, 18, 31, 35 and 36 runs at 2, 5, 10, 15 and 25 %. Nine in ten of the rows
-held were flipped ones (medians), and two in five of those flipped were held.
+What happens in the world comes in bursts too: in a storm the flights that should be on time are
+late. So a window alarms only where the labels are else contradicted rarely (`window_usual`) and
+evenly (tail under thrice the dispersion of the other windows, `window_alpha`), no other window
+comes near (`window_over_peers`) and the features look as at other times (`window_unlike`); a burst
+that is beyond chance and not all of this is noted (INFO).
 
-The known way around it: flip labels alike in all sources, or in all directions in one (then it
-counts as careless, which is only noted); flip few rows; make the features agree with the wrong
-label; declare many small sources.
+Measured by benchmarks/sources.py and benchmarks/tables.py; the figures stand in docs/rules.md.
+
+The known way around it: flip labels alike in all sources and at all times, or in all directions in
+one source (then it counts as careless, which is only noted); flip few rows, or in a direction in
+which the world comes in bursts; make the features agree with the wrong label; declare many sources.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
+from guards.data.times import time_column, times_of, told
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -42,21 +45,22 @@ if TYPE_CHECKING:
     import numpy as np
 
     from guards.data.table_features import TableFeatures
+    from guards.numerics.bursts import Burst
+    from guards.numerics.flips import Careless, Cell, Sure
 
-NEEDS = frozenset({"label", "source", "feature"})
-# Between honest sources the sure rows differ little: measured on the flights, rho 0.001.
-_PRIOR_DISPERSION = 0.003
-# Two or three peers with a handful of hits each say next to nothing about it.
-_PRIOR_CELLS = 10.0
+    Array = np.ndarray[Any, Any]
+
+NEEDS = frozenset({"label", "feature"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Level after correction, and the effects without which significance says nothing.
+    """Levels after correction, and the effects without which significance says nothing.
 
     `sure` is the quantile of the winning probability, within each predicted class, from which a
     row counts; `min_sure_rows` is what a source must have of them; `max_sources` are examined,
-    the largest first.
+    the largest first. `time` names the column that says when a row happened; where it is empty,
+    the first feature, by name, that holds dates is. `window_...` are about windows in time.
     """
 
     alpha: float = 0.01
@@ -66,218 +70,262 @@ class Settings:
     min_sure_rows: int = 20
     max_sources: int = 2_000
     max_rows: int = 10_000
+    time: str = ""
+    window_alpha: float = 1e-4
+    window_usual: float = 0.05
+    window_over_peers: float = 2.0
+    window_unlike: float = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Counted:
-    """The sure rows, counted: `table` has shape (sources, given, predicted)."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Looked:
+    """What the rule looks at: `source` codes into `names` (-1 for none), `times` NaN for none."""
 
+    features: TableFeatures
+    seen: Sure
     names: tuple[str, ...]
-    source: np.ndarray[Any, Any]
-    predicted: np.ndarray[Any, Any]
-    winning: np.ndarray[Any, Any]
-    table: np.ndarray[Any, Any]
+    source: Array
+    times: Array
+    column: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cell:
-    """One source, given label `given` where the features say `true`."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Place:
+    """Where `given` stands too often for `true`; `here` and its `peers` mark rows (n,)."""
 
-    source: int
     given: int
     true: int
-    hits: int
-    size: int
-    lift: float
+    expected: float
     carelessness: float
     p_value: float
+    here: Array
+    peers: Array
+    reason: str
 
-    @property
-    def expected(self) -> float:
-        return self.hits / self.lift
+
+def inapplicable(case: Case, settings: Settings) -> str:
+    """Why there is nothing to hold rows against, by roles and types alone; empty when there is."""
+    if case.dataset.roles.source or time_column(case.dataset, settings.time):
+        return ""
+    return "no column has the role source, and none holds dates"
 
 
 def examine(case: Case, settings: Settings) -> Measured:
-    """Look for a source whose labels are wrong in one direction, more than its peers'."""
-    features = case.table_features
-    counted = _count(case, features, settings)
-    cells = _corrected(list(_cells(counted, settings)))
-    alarming = [
-        cell
-        for cell in cells
-        if cell.p_value <= settings.alpha
-        and cell.lift >= settings.min_lift
-        and cell.hits - cell.expected >= settings.min_rows
-    ]
+    """Look for a source, or a time, whose labels are wrong in one direction more than elsewhere."""
+    looked = _look(case, settings)
+    cells, others = _by_source(looked, settings)
+    waves, tests = _by_time(looked, settings)
+    alarming = [cell for cell in cells if _alarms(cell, settings)]
     alarming.sort(key=lambda cell: (cell.p_value, -cell.lift))
+    kept = _apart([burst for burst in waves if _stands_out(burst, settings)])
+    noted = _apart([burst for burst in waves if burst.window.p_value <= settings.window_alpha])
+    places = [
+        *(_of_source(looked, cell) for cell in alarming),
+        *(_of_time(case, looked, burst) for burst in kept),
+    ]
     return Measured(
-        statistics=_statistics(counted, features, cells),
+        statistics=_statistics(case, looked, cells, waves, tests),
         findings=(
-            *(_finding(cell, counted, features, settings) for cell in alarming),
-            *_careless(counted, settings, [cell.source for cell in alarming]),
+            *(_source_finding(looked, cell, settings) for cell in alarming),
+            *(_window_finding(case, looked, burst, settings) for burst in kept),
+            *_careless(looked, others, settings, {cell.source for cell in alarming}),
+            *(_burst_finding(case, looked, burst) for burst in noted if burst not in kept),
         ),
-        row_scores=tuple(_row_scores(alarming, counted, features))[: settings.max_rows],
+        row_scores=tuple(_row_scores(looked, places))[: settings.max_rows],
     )
 
 
-def _count(case: Case, features: TableFeatures, settings: Settings) -> _Counted:
+def _look(case: Case, settings: Settings) -> _Looked:
+    import numpy as np
+
+    from guards.numerics.flips import surest
+
+    features, column = case.table_features, time_column(case.dataset, settings.time)
+    names, source = _sources(case, features.rows, settings.max_sources)
+    if len(names) < 2 and column is None:
+        raise Skip(f"{len(names)} source(s); what is usual can only be told from other sources")
+    times = np.full(len(features.rows), np.nan)
+    if column is not None:
+        times = times_of(case.dataset, column)[features.rows]
+    return _Looked(
+        features=features,
+        seen=surest(features.probabilities, settings.sure),
+        names=names,
+        source=source,
+        times=times,
+        column=column,
+    )
+
+
+def _sources(case: Case, rows: Array, most: int) -> tuple[tuple[str, ...], Array]:
+    """The largest sources, and of each row the code of its own, -1 for any other."""
     import numpy as np
     import polars as pl
 
-    column = case.dataset.roles.source or ""
-    words = case.dataset.frame([column]).to_series().cast(pl.String)[features.rows]
+    column = case.dataset.roles.source
+    if column is None:
+        return (), np.full(len(rows), -1)
+    words = case.dataset.frame([column]).to_series().cast(pl.String)[rows]
     top = words.drop_nulls().value_counts(name="\0count").rename({words.name: "\0value"})
-    top = top.sort(["\0count", "\0value"], descending=[True, False]).head(settings.max_sources)
+    top = top.sort(["\0count", "\0value"], descending=[True, False]).head(most)
     names = tuple(top["\0value"])
-    if len(names) < 2:
-        raise Skip(f"{len(names)} source(s); what is usual can only be told from other sources")
     codes = words.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
-    source = codes.fill_null(-1).to_numpy()
-    predicted = features.probabilities.argmax(axis=1)
-    winning = features.probabilities.max(axis=1)
-    cuts = [
-        np.quantile(winning[predicted == one], settings.sure) if (predicted == one).any() else 1.0
-        for one in range(len(features.classes))
-    ]
-    sure = (winning >= np.asarray(cuts)[predicted]) & (source >= 0)
-    shape = (len(names), len(features.classes), len(features.classes))
-    flat = np.ravel_multi_index((source[sure], features.labels[sure], predicted[sure]), shape)
-    return _Counted(
-        names=names,
-        source=source,
-        predicted=predicted,
-        winning=winning,
-        table=np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape),
+    return names, codes.fill_null(-1).to_numpy()
+
+
+def _by_source(
+    looked: _Looked, settings: Settings
+) -> tuple[tuple[Cell, ...], tuple[Careless, ...]]:
+    from guards.numerics.flips import careless, flipped_cells
+
+    labels, count = looked.features.labels, len(looked.names)
+    if count < 2:
+        return (), ()
+    cells = flipped_cells(
+        labels,
+        looked.seen,
+        looked.source,
+        count,
+        len(looked.features.classes),
+        rows=settings.min_rows,
+        sure_rows=settings.min_sure_rows,
+    )
+    return cells, careless(labels, looked.seen, looked.source, count)
+
+
+def _by_time(looked: _Looked, settings: Settings) -> tuple[tuple[Burst, ...], int]:
+    from guards.numerics.bursts import bursts
+
+    if looked.column is None:
+        return (), 0
+    return bursts(
+        looked.features.labels,
+        looked.seen,
+        looked.times,
+        looked.source,
+        lift=settings.min_lift,
+        least=settings.min_rows,
     )
 
 
-def _cells(counted: _Counted, settings: Settings) -> Iterator[_Cell]:
-    """Test every (source, given, true) in which some source has enough rows to matter."""
-    import numpy as np
-
-    from guards.numerics.enrichment import enriched
-
-    table = counted.table
-    wrong = table * (1 - np.eye(table.shape[1], dtype=np.int64))
-    for given, true in zip(*np.nonzero(wrong.max(axis=0) >= settings.min_rows), strict=True):
-        hits, sizes = wrong[:, given, true], table[:, :, true].sum(axis=1)
-        careless = _carelessness(
-            wrong.sum(axis=(1, 2)) - hits,
-            table.sum(axis=(1, 2)) - sizes,
-            (hits.sum() - hits + 0.5) / (sizes.sum() - sizes + 1.0) * (table.shape[1] - 1),
-        )
-        p_values, lifts = enriched(
-            hits,
-            sizes,
-            scale=careless,
-            prior_dispersion=_PRIOR_DISPERSION,
-            prior_cells=_PRIOR_CELLS,
-        )
-        for source in np.flatnonzero((sizes >= settings.min_sure_rows) & (hits > 0)):
-            yield _Cell(
-                source=int(source),
-                given=int(given),
-                true=int(true),
-                hits=int(hits[source]),
-                size=int(sizes[source]),
-                lift=float(lifts[source]),
-                carelessness=float(careless[source]),
-                p_value=float(p_values[source]),
-            )
+def _alarms(cell: Cell, settings: Settings) -> bool:
+    return (
+        cell.p_value <= settings.alpha
+        and cell.lift >= settings.min_lift
+        and cell.hits - cell.expected >= settings.min_rows
+    )
 
 
-def _carelessness(
-    hits: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any], usual: np.ndarray[Any, Any]
-) -> Any:
-    """By what each source's expected rate is raised, judged by all other pairs; at least 1.
+def _stands_out(burst: Burst, settings: Settings) -> bool:
+    window = burst.window
+    return (
+        window.burst <= settings.window_alpha
+        and window.usual <= settings.window_usual
+        and window.rate >= settings.window_over_peers * window.peers
+        and abs(burst.unlike) < settings.window_unlike
+    )
 
-    A careless source errs more often where all err (a factor of up to 5, shrunk by ten expected
-    hits), and at random (its surplus rate, shared out over the other classes; `usual` is the
-    peers' rate in this pair times their number). Never below 1: care elsewhere is no evidence of
-    poison here.
+
+def _apart(waves: Sequence[Burst]) -> list[Burst]:
+    """Of windows that share rows, the one that is least likely by chance."""
+    kept: list[Burst] = []
+    for burst in sorted(waves, key=lambda one: (one.window.burst, one.window.p_value, one.source)):
+        if not any(set(burst.rows.tolist()) & set(one.rows.tolist()) for one in kept):
+            kept.append(burst)
+    return kept
+
+
+def _of_source(looked: _Looked, cell: Cell) -> _Place:
+    among = (looked.seen.predicted == cell.true) & (looked.source >= 0)
+    here = among & (looked.source == cell.source)
+    return _Place(
+        given=cell.given,
+        true=cell.true,
+        expected=cell.expected / cell.size,
+        carelessness=cell.carelessness,
+        p_value=cell.p_value,
+        here=here,
+        peers=among & ~here,
+        reason=f"labels contradicted in {_name(looked, cell.source)}",
+    )
+
+
+def _of_time(case: Case, looked: _Looked, burst: Burst) -> _Place:
+    first, last = looked.times[burst.rows[0]], looked.times[burst.rows[-1]]
+    among = looked.seen.predicted == burst.true
+    if burst.source >= 0:
+        among &= looked.source == burst.source
+    here = among & (looked.times >= first) & (looked.times <= last)
+    return _Place(
+        given=burst.given,
+        true=burst.true,
+        expected=burst.window.usual,
+        carelessness=1.0,
+        p_value=burst.window.burst,
+        here=here,
+        peers=among & ~here,
+        reason=f"labels contradicted {_when(case, looked, burst)}",
+    )
+
+
+def _row_scores(looked: _Looked, places: Sequence[_Place]) -> Iterator[RowScore]:
+    """The rows of each place, where more than half are beyond what its peers have.
+
+    Within four bands of the winning probability, the score is 1 - (rate elsewhere) / (rate here).
     """
     import numpy as np
 
-    expected = (hits.sum() - hits + 0.5) / (sizes.sum() - sizes + 1.0) * sizes
-    factor = np.clip((hits + 10.0) / (expected + 10.0), 1.0, 5.0)
-    # Only what chance does not explain, or half of all honest sources would be excused a little.
-    surplus = np.maximum(hits - expected - 2 * np.sqrt(expected + 1), 0.0) / np.maximum(sizes, 1)
-    return factor + surplus / usual
+    winning = looked.seen.winning
+    for place in places:
+        wrong = looked.features.labels == place.given
+        edges = np.quantile(winning[place.here | place.peers], [0.25, 0.5, 0.75])
+        band = np.searchsorted(edges, winning, side="right")
+        for number in range(4):
+            here, peers = place.here & (band == number), place.peers & (band == number)
+            now = (here & wrong).sum() / max(here.sum(), 1)
+            usual = ((peers & wrong).sum() + 0.5) / (peers.sum() + 1) * place.carelessness
+            score = 1 - usual / max(now, 1e-9)
+            if score < 0.5:
+                continue
+            for row in np.flatnonzero(here & wrong):
+                yield RowScore(
+                    row=int(looked.features.rows[row]),
+                    score=round(float(score * winning[row]), 5),
+                    p_value=place.p_value,
+                    suggested_label=looked.features.classes[place.true],
+                    reason=place.reason,
+                )
 
 
-def _careless(counted: _Counted, settings: Settings, poisoned: Sequence[int]) -> Iterator[Finding]:
-    """Sources contradicted more often than the others, all directions together."""
-    import numpy as np
+def _extent(looked: _Looked, place: _Place, rate: float) -> tuple[float, int]:
+    """The share of the place's `true` rows labelled `given`, and how many rows that is.
 
-    from guards.numerics.enrichment import enriched, holm
-
-    sizes = counted.table.sum(axis=(1, 2))
-    hits = sizes - np.trace(counted.table, axis1=1, axis2=2)
-    p_values, lifts = enriched(
-        hits, sizes, prior_dispersion=_PRIOR_DISPERSION, prior_cells=_PRIOR_CELLS
+    Among the sure rows the surplus rate is that share; the `true` rows still labelled so are the
+    rest of them. Where hardly one is, it is the rows labelled `given` beyond the usual.
+    """
+    share = min(rate - place.expected, 0.99)
+    kept, wrong = (
+        int((place.here & (looked.features.labels == label)).sum())
+        for label in (place.true, place.given)
     )
-    p_values = holm(p_values)
-    bad = (p_values <= settings.alpha) & (lifts >= 2) & (hits - hits / np.maximum(lifts, 1) >= 8)
-    for source in np.flatnonzero(bad):
-        if source not in poisoned:
-            yield _careless_finding(
-                counted.names[source],
-                (int(hits[source]), int(sizes[source])),
-                (float(lifts[source]), float(p_values[source])),
-            )
+    beyond = wrong - place.expected * int(place.here.sum())
+    return share, round(max(share * kept / (1 - share), beyond))
 
 
-def _careless_finding(name: str, counts: tuple[int, int], measured: tuple[float, float]) -> Finding:
-    (hits, size), (lift, p_value) = counts, measured
-    return Finding(
-        rule="sources",
-        code="careless-source",
-        severity=Severity.LOW,
-        confidence=Confidence.MEDIUM,
-        subject=Subject(kind="source", name=name),
-        summary=f"source {printable(name)[:80]} is contradicted in {hits} of {size} sure rows, "
-        f"{lift:.1f} times as often as the others, and in more than one direction",
-        evidence=(
-            Evidence(
-                statistic="lift of contradicted sure rows over the other sources",
-                value=round(lift, 3),
-                threshold=2.0,
-                p_value=float(f"{p_value:.3g}"),
-                sample=size,
-                rows=hits,
-            ),
-        ),
-        remedy="look at how this source labels",
-    )
-
-
-def _corrected(cells: Sequence[_Cell]) -> list[_Cell]:
-    from dataclasses import replace
-
-    from guards.numerics.twosample import benjamini_hochberg
-
-    adjusted = benjamini_hochberg([cell.p_value for cell in cells])
-    return [replace(cell, p_value=float(p)) for cell, p in zip(cells, adjusted, strict=True)]
-
-
-def _finding(
-    cell: _Cell, counted: _Counted, features: TableFeatures, settings: Settings
-) -> Finding:
-    given, true = features.classes[cell.given], features.classes[cell.true]
-    source = counted.names[cell.source]
-    share, flipped = _extent(cell, counted, features)
-    summary = (
-        f"in source {printable(source)[:80]} about {flipped} labels {printable(true)[:40]} were "
-        f"turned into {printable(given)[:40]} ({share:.0%} of them); "
-        f"{cell.lift:.1f} times as many as in the other sources"
-    )
+def _source_finding(looked: _Looked, cell: Cell, settings: Settings) -> Finding:
+    given, true = looked.features.classes[cell.given], looked.features.classes[cell.true]
+    rate, source = cell.hits / cell.size, _name(looked, cell.source)
+    share, rows = _extent(looked, _of_source(looked, cell), rate)
     return Finding(
         rule="sources",
         code="labels-flipped-in-source",
         severity=Severity.MEDIUM,
         confidence=Confidence.HIGH if cell.p_value <= settings.alpha / 10 else Confidence.MEDIUM,
-        subject=Subject(kind="source", name=source),
-        summary=summary,
+        subject=Subject(kind="source", name=looked.names[cell.source]),
+        summary=f"in source {source}, of {cell.size} rows that the features surely call "
+        f"{printable(true)[:40]}, {cell.hits} are labelled {printable(given)[:40]}: "
+        f"{cell.lift:.1f} times the share of the other sources (p = {cell.p_value:.1g}); "
+        f"about {rows} rows in all, {share:.0%} of such rows",
         evidence=(
             Evidence(
                 statistic="lift of contradicted sure rows over the other sources",
@@ -286,7 +334,7 @@ def _finding(
                 p_value=float(f"{cell.p_value:.3g}"),
                 effect=round(share, 4),
                 sample=cell.size,
-                rows=flipped,
+                rows=rows,
                 detail={
                     "given": given,
                     "true": true,
@@ -296,80 +344,131 @@ def _finding(
                 },
             ),
         ),
-        remedy=f"have the rows of {printable(source)[:80]} labelled again, or leave them out",
+        remedy=f"have the rows of {source} labelled again, or leave them out; ask what changed",
     )
 
 
-def _extent(cell: _Cell, counted: _Counted, features: TableFeatures) -> tuple[float, int]:
-    """The share of the source's `true` rows that were flipped, and how many rows that is.
+def _window_finding(case: Case, looked: _Looked, burst: Burst, settings: Settings) -> Finding:
+    window = burst.window
+    share, rows = _extent(looked, _of_time(case, looked, burst), window.rate)
+    return Finding(
+        rule="sources",
+        code="labels-flipped-in-window",
+        severity=Severity.MEDIUM,
+        confidence=Confidence.MEDIUM,
+        subject=Subject(kind="rows", name=_when(case, looked, burst)),
+        summary=f"{_contradicted(case, looked, burst)} (p = {window.burst:.1g}, though bursts of "
+        f"three times their dispersion are allowed for); no other window comes near; about {rows} "
+        f"rows in all, {share:.0%} of such rows",
+        evidence=(_window_evidence(looked, burst, settings.window_alpha, rows),),
+        remedy="have the rows of this time labelled again, or leave them out; ask what changed",
+    )
 
-    Among the sure rows the surplus rate is the share flipped; the `true` rows still labelled so
-    are the rest of them.
-    """
-    share = min((cell.hits - cell.expected) / cell.size, 0.99)
-    kept = int(((counted.source == cell.source) & (features.labels == cell.true)).sum())
-    return share, round(share * kept / (1 - share))
+
+def _burst_finding(case: Case, looked: _Looked, burst: Burst) -> Finding:
+    return Finding(
+        rule="sources",
+        code="contradicted-for-a-time",
+        severity=Severity.INFO,
+        confidence=Confidence.LOW,
+        subject=Subject(kind="rows", name=_when(case, looked, burst)),
+        summary=f"{_contradicted(case, looked, burst)} (p = {burst.window.p_value:.1g}); such rows "
+        "come in bursts at other times too, or look unlike those of other times, as when something "
+        "happened in the world",
+        evidence=(_window_evidence(looked, burst, None, burst.window.hits),),
+        remedy="ask what happened then; nothing is held for it",
+    )
 
 
-def _row_scores(
-    cells: Sequence[_Cell], counted: _Counted, features: TableFeatures
-) -> Iterator[RowScore]:
-    """The rows of each cell, where more than half are beyond what the other sources have.
+def _contradicted(case: Case, looked: _Looked, burst: Burst) -> str:
+    window, classes = burst.window, looked.features.classes
+    given, true = (printable(classes[code])[:40] for code in (burst.given, burst.true))
+    return (
+        f"{_when(case, looked, burst)}, of {window.size} rows that the features surely call "
+        f"{true}, {window.hits} are labelled {given}: {window.lift:.1f} times the share of "
+        "other times"
+    )
 
-    Within four bands of the winning probability, the score is 1 - (rate elsewhere) / (rate here).
-    """
-    import numpy as np
 
-    for cell in cells:
-        among = (counted.predicted == cell.true) & (counted.source >= 0)
-        here = among & (counted.source == cell.source)
-        wrong = features.labels == cell.given
-        edges = np.quantile(counted.winning[among], [0.25, 0.5, 0.75])
-        band = np.searchsorted(edges, counted.winning, side="right")
-        for number in range(4):
-            inside = band == number
-            now = (here & wrong & inside).sum() / max((here & inside).sum(), 1)
-            peers = among & ~here & inside
-            usual = ((peers & wrong).sum() + 0.5) / (peers.sum() + 1) * cell.carelessness
-            score = 1 - usual / max(now, 1e-9)
-            if score < 0.5:
-                continue
-            for place in np.flatnonzero(here & wrong & inside):
-                yield RowScore(
-                    row=int(features.rows[place]),
-                    score=round(float(score * counted.winning[place]), 5),
-                    p_value=cell.p_value,
-                    suggested_label=features.classes[cell.true],
-                    reason=f"flipped in {printable(counted.names[cell.source])[:80]}",
-                )
+def _window_evidence(looked: _Looked, burst: Burst, alpha: float | None, rows: int) -> Evidence:
+    window = burst.window
+    return Evidence(
+        statistic="tail of contradicted sure rows in a window of time, over all windows",
+        value=float(f"{window.burst:.3g}"),
+        threshold=alpha,
+        p_value=float(f"{window.p_value:.3g}"),
+        effect=round(window.lift, 3),
+        sample=window.size,
+        rows=rows,
+        detail={
+            "given": looked.features.classes[burst.given],
+            "true": looked.features.classes[burst.true],
+            "sure_rows_contradicted": window.hits,
+            "usual": round(window.usual, 5),
+            "highest_elsewhere": round(window.peers, 5),
+            "unlike": round(burst.unlike, 2),
+        },
+    )
+
+
+def _careless(
+    looked: _Looked, others: Sequence[Careless], settings: Settings, named: set[int]
+) -> Iterator[Finding]:
+    """Sources contradicted more often than the others, all directions together."""
+    for one in others:
+        surplus = one.hits - one.hits / max(one.lift, 1.0)
+        bad = one.p_value <= settings.alpha and one.lift >= 2 and surplus >= 8
+        if not bad or one.source in named:
+            continue
+        yield Finding(
+            rule="sources",
+            code="careless-source",
+            severity=Severity.LOW,
+            confidence=Confidence.MEDIUM,
+            subject=Subject(kind="source", name=looked.names[one.source]),
+            summary=f"source {_name(looked, one.source)} is contradicted in {one.hits} of "
+            f"{one.size} sure rows, {one.lift:.1f} times as often as the others "
+            f"(p = {one.p_value:.1g}), and in more than one direction",
+            evidence=(
+                Evidence(
+                    statistic="lift of contradicted sure rows over the other sources",
+                    value=round(one.lift, 3),
+                    threshold=2.0,
+                    p_value=float(f"{one.p_value:.3g}"),
+                    sample=one.size,
+                    rows=one.hits,
+                ),
+            ),
+            remedy="look at how this source labels",
+        )
+
+
+def _name(looked: _Looked, source: int) -> str:
+    return printable(looked.names[source])[:80]
+
+
+def _when(case: Case, looked: _Looked, burst: Burst) -> str:
+    first, last = (
+        told(case.dataset, looked.column or "", float(looked.times[burst.rows[place]]))
+        for place in (0, -1)
+    )
+    where = f" in source {_name(looked, burst.source)}" if burst.source >= 0 else ""
+    return f"from {first} to {last}{where}"
 
 
 def _statistics(
-    counted: _Counted, features: TableFeatures, cells: Sequence[_Cell]
+    case: Case, looked: _Looked, cells: Sequence[Cell], waves: Sequence[Burst], tests: int
 ) -> dict[str, Any]:
-    import numpy as np
-
-    table = counted.table
-    sure = table.sum(axis=(1, 2))
-    contradicted = sure - np.trace(table, axis1=1, axis2=2)
     largest = sorted(cells, key=lambda cell: (cell.p_value, -cell.lift))[:50]
+    classes = looked.features.classes
     return {
-        "sources": [
-            {
-                "source": name,
-                "rows": int((counted.source == number).sum()),
-                "sure": int(sure[number]),
-                "contradicted": int(contradicted[number]),
-                "rate": round(float(contradicted[number] / max(sure[number], 1)), 5),
-            }
-            for number, name in enumerate(counted.names[:200])
-        ],
+        "sources": _source_statistics(looked),
         "cells_tested": len(cells),
         "cells": [
             {
-                "source": counted.names[cell.source],
-                "given": features.classes[cell.given],
-                "predicted": features.classes[cell.true],
+                "source": looked.names[cell.source],
+                "given": classes[cell.given],
+                "predicted": classes[cell.true],
                 "hits": cell.hits,
                 "sure": cell.size,
                 "lift": round(cell.lift, 3),
@@ -377,4 +476,41 @@ def _statistics(
             }
             for cell in largest
         ],
+        "time": looked.column,
+        "windows_tested": tests,
+        "windows": [
+            {
+                "when": _when(case, looked, burst),
+                "given": classes[burst.given],
+                "predicted": classes[burst.true],
+                "hits": burst.window.hits,
+                "sure": burst.window.size,
+                "lift": round(burst.window.lift, 3),
+                "p_value": float(f"{burst.window.p_value:.3g}"),
+                "burst": float(f"{burst.window.burst:.3g}"),
+            }
+            for burst in _apart(waves)[:20]
+        ],
     }
+
+
+def _source_statistics(looked: _Looked) -> list[dict[str, Any]]:
+    import numpy as np
+
+    known, count = looked.source >= 0, len(looked.names)
+    sure = known & looked.seen.sure
+    wrong = sure & (looked.seen.predicted != looked.features.labels)
+    rows, certain, contradicted = (
+        np.bincount(looked.source[marked], minlength=count).tolist()
+        for marked in (known, sure, wrong)
+    )
+    return [
+        {
+            "source": name,
+            "rows": rows[place],
+            "sure": certain[place],
+            "contradicted": contradicted[place],
+            "rate": round(contradicted[place] / max(certain[place], 1), 5),
+        }
+        for place, name in enumerate(looked.names[:200])
+    ]

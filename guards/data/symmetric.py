@@ -141,7 +141,7 @@ def _enough(codes: Ints, classes: int) -> None:
 
 def _labels(dataset: Dataset) -> npt.NDArray[np.str_]:
     """The label of every row as a string; null and NaN become empty."""
-    from guards.data.table_features import label_words
+    from guards.data.labelled import label_words
 
     return label_words(dataset).fill_null("").to_numpy().astype(np.str_)
 

@@ -4,161 +4,263 @@ Five folds, stratified by label; a histogram gradient boosting classifier (sciki
 trained on four and asked about the fifth, so no row's label has any say in its own probability.
 Small tables are cut in folds three times over and the answers averaged, so that the seed decides
 little. Measured on 6,000 rows of 9 columns: 1 CPU second.
-Numbers go in as they are, missing ones included; words as the codes of their 60 commonest values.
-Source and id are left out: a model that knows the source would learn the source's errors.
+
+Models are trained on a sample of the rows, at most so many that a column more, or a class more,
+costs rows and not time; all rows are asked about, a block at a time. So memory is the sample, and
+per row a label, a fold and a float32 a class.
+
+Numbers go in as they are, missing ones included; words as the codes of their 60 commonest values;
+times as year, month, weekday and hour, since a model that knows the day would learn the errors of
+that day, and what happened in a short window is for the rule `sources` to see. Source and id are
+left out for the same reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guards.data.dataset import Dataset, short_words
+from guards.data.blocks import blocks
+from guards.data.dataset import Dataset
+from guards.data.labelled import FOLDS, Labelled, labelled
 from guards.errors import Skip
+from guards.numerics.conformal import folds
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-FOLDS = 5
+    Array = np.ndarray[Any, Any]
+
 TREES = 60
 REPEATS = 3
 _WORDS = 60
-# Above this many rows a model is trained on a sample of its folds, asked about all.
-_TRAINED = 200_000
+# Rows that models are trained on: at most so many, so many numbers, and rows times classes.
+_TRAINED, _NUMBERS, _WORK = 250_000, 40_000_000, 500_000
+_LEAST_TRAINED, _OF_A_CLASS = 20_000, 25
 _FEW = 50_000
 # Above this many rows one cut is steady enough.
 _REPEATED = 50_000
+_PARTS = ("year", "month", "weekday", "hour")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableFeatures:
     """Out-of-fold probabilities beside the labels; arrays are over the rows that were kept.
 
     `rows` are global row numbers, ascending, shape (n,); `labels` codes into `classes`, shape
-    (n,); `probabilities` shape (n, classes). `unlabelled` rows have no label; `too_small` are the
+    (n,); `probabilities` float32 (n, classes). `unlabelled` rows have no label; `too_small` are the
     classes with fewer rows than folds, by name, with their rows; neither kind is in the arrays.
     """
 
-    rows: np.ndarray[Any, Any]
-    labels: np.ndarray[Any, Any]
+    rows: Array
+    labels: Array
     classes: tuple[str, ...]
-    probabilities: np.ndarray[Any, Any]
+    probabilities: Array
     unlabelled: int
     too_small: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """How a column becomes one of numbers: a `part` of a time, or codes of its `common` words."""
+
+    name: str
+    part: str = ""
+    common: pl.Series | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """A fold's classifier, and the columns of which it saw no value at all."""
+
+    fitted: Any
+    blank: Array
 
 
 def table_features(dataset: Dataset, *, seed: int) -> TableFeatures:
     """Fit and ask the models; the same seed gives the same numbers.
 
     Raises:
-        Skip: fewer than two classes have enough rows, or no column is of any use.
+        Skip: the labels are no classes, fewer than two have enough rows, or no column is of use.
     """
     import numpy as np
 
-    words = label_words(dataset)
-    sizes = dict(words.drop_nulls().value_counts().iter_rows())
-    classes = tuple(sorted(name for name, rows in sizes.items() if rows >= FOLDS))
-    if len(classes) < 2:
-        raise Skip(
-            f"{len(classes)} of {len(sizes)} classes has {FOLDS} rows or more; a model needs two: "
-            "give rows of another class, or another label column"
-        )
-    codes = dict(zip(classes, range(len(classes)), strict=True))
-    coded = words.replace_strict(list(codes), list(codes.values()), default=-1).fill_null(-1)
-    rows = np.flatnonzero(coded.to_numpy() >= 0)
-    labels = coded.to_numpy()[rows].astype(np.int64)
-    table, is_word = _table(dataset)
-    seeds = [seed + cut for cut in range(REPEATS if len(rows) <= _REPEATED else 1)]
-    cuts = [_out_of_fold(table[rows], labels, is_word, one) for one in seeds]
-    return TableFeatures(
-        rows=rows,
-        labels=labels,
-        classes=classes,
-        probabilities=np.mean(cuts, axis=0),
-        unlabelled=words.null_count(),
-        too_small=tuple(sorted((k, v) for k, v in sizes.items() if v < FOLDS)),
-    )
-
-
-def label_words(dataset: Dataset) -> pl.Series:
-    """The label of every row as a string; NaN is null. Skip when no column is the label."""
-    if dataset.roles.label is None:
-        raise Skip("no column has the role label")
-    labels = dataset.frame([dataset.roles.label]).to_series()
-    return short_words(labels.fill_nan(None) if labels.dtype.is_float() else labels)
-
-
-def _table(dataset: Dataset) -> tuple[np.ndarray[Any, Any], list[bool]]:
-    """The features as float64, shape (rows, columns), and which columns are codes of words."""
-    import numpy as np
-
-    from guards.data.profiles.values import values_of
-
-    columns, is_word = [], []
-    for name in dataset.roles.features:
-        values = values_of(dataset, name)
-        if values.n_unique() < 2:
-            continue
-        is_word.append(not values.dtype.is_numeric())
-        columns.append(_coded(values) if is_word[-1] else values.to_numpy())
+    known, names = labelled(dataset), dataset.roles.features
+    drawn = _drawn(known.labels, len(names), np.random.default_rng([seed, 5]))
+    sample = _gathered(dataset, names, known.rows[drawn])
+    columns = [column for name in names for column in _columns(sample[name])]
     if not columns:
         raise Skip("every feature column is constant; nothing could tell the classes apart")
-    table = np.column_stack(columns).astype(np.float64)
-    table[np.isinf(table)] = np.nan
-    return table, is_word
+    table = _table(columns, sample)
+    is_word = [column.common is not None for column in columns]
+    cuts = range(REPEATS if len(known.rows) <= _REPEATED else 1)
+    probabilities = np.zeros((len(known.rows), len(known.classes)), np.float32)
+    for cut in cuts:
+        held = folds(known.labels, FOLDS, np.random.default_rng([seed, cut]))
+        with _threads(len(drawn)):
+            models = _fitted(table, known.labels[drawn], held[drawn], is_word, seed + cut)
+            whole = len(drawn) == len(held)
+            parts = [(drawn, table)] if whole else _parts(dataset, names, known, columns)
+            for places, numbers in parts:
+                _ask(models, held, places, numbers, probabilities)
+    probabilities /= len(cuts)
+    return TableFeatures(
+        rows=known.rows,
+        labels=known.labels,
+        classes=known.classes,
+        probabilities=probabilities,
+        unlabelled=known.unlabelled,
+        too_small=known.too_small,
+    )
 
 
-def _coded(words: pl.Series) -> np.ndarray[Any, Any]:
-    """The commonest values as 0, 1, ...; all others share the next code; null is NaN."""
+def _drawn(labels: Array, columns: int, generator: np.random.Generator) -> Array:
+    """Places of the rows that models are trained on, ascending; of small classes more of them."""
+    import numpy as np
+
+    classes = int(labels.max()) + 1
+    most = min(_TRAINED, _NUMBERS // max(columns, 1), _WORK // (classes if classes > 2 else 1))
+    most = max(most, _LEAST_TRAINED)
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    order = generator.permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels, minlength=classes)
+    quota = np.maximum(np.minimum(sizes, _OF_A_CLASS), sizes * most // len(labels))
+    starts = np.cumsum(sizes) - sizes
+    within = np.arange(len(labels)) - np.repeat(starts, sizes)
+    drawn: Array = np.sort(by_class[within < np.repeat(quota, sizes)])
+    return drawn
+
+
+def _gathered(dataset: Dataset, names: Sequence[str], rows: Array) -> pl.DataFrame:
+    """Some rows of the columns, in global row order."""
+    import numpy as np
     import polars as pl
 
-    counted = words.drop_nulls().value_counts(name="\0count").rename({words.name: "\0value"})
-    common = counted.sort(["\0count", "\0value"], descending=[True, False]).head(_WORDS)["\0value"]
-    codes = pl.Series(range(len(common)), dtype=pl.Float64)
-    replaced = words.replace_strict(
-        common, codes, default=float(len(common)), return_dtype=pl.Float64
+    if len(rows) == dataset.rows:
+        return dataset.frame(names)
+    parts = []
+    for start, frame in blocks(dataset, names):
+        inside = slice(*np.searchsorted(rows, [start, start + len(frame)]))
+        parts.append(frame[rows[inside] - start])
+    return pl.concat(parts)
+
+
+def _parts(
+    dataset: Dataset, names: Sequence[str], known: Labelled, columns: Sequence[_Column]
+) -> Iterator[tuple[Array, Array]]:
+    """Every kept row, a block at a time: its places in the arrays, and its numbers."""
+    import numpy as np
+
+    for start, frame in blocks(dataset, names):
+        first, last = np.searchsorted(known.rows, [start, start + len(frame)])
+        here = frame[known.rows[first:last] - start]
+        yield np.arange(first, last), _table(columns, here)
+
+
+def _columns(values: pl.Series) -> list[_Column]:
+    """What is made of one column; nothing of one that is constant."""
+    import polars as pl
+
+    name, kind = values.name, values.dtype
+    if kind.is_temporal() and kind != pl.Duration:
+        parts = [_Column(name=name, part=part) for part in _PARTS]
+        return [part for part in parts if _numbers(part, values).fill_nan(None).n_unique() > 1]
+    if values.n_unique() < 2:
+        return []
+    if kind.is_numeric() or kind == pl.Duration:
+        return [_Column(name=name)]
+    counted = values.cast(pl.String).drop_nulls().value_counts(name="\0count")
+    ordered = counted.sort(["\0count", name], descending=[True, False])
+    return [_Column(name=name, common=ordered[name].head(_WORDS))]
+
+
+def _table(columns: Sequence[_Column], frame: pl.DataFrame) -> Array:
+    """The columns as float64, shape (rows, columns); what is missing or infinite is NaN."""
+    import numpy as np
+
+    table = np.empty((len(frame), len(columns)))
+    for place, column in enumerate(columns):
+        table[:, place] = _numbers(column, frame[column.name]).to_numpy()
+    table[np.isinf(table)] = np.nan
+    return table
+
+
+def _numbers(column: _Column, values: pl.Series) -> pl.Series:
+    """Numbers of one column; of words the codes 0, 1, ... of the common ones, then all others'."""
+    import polars as pl
+
+    if column.part:
+        return _part(values, column.part)
+    if column.common is None:
+        plain = values.to_physical() if values.dtype.is_temporal() else values
+        return plain.cast(pl.Float64)
+    words, codes = values.cast(pl.String), pl.Series(range(len(column.common)), dtype=pl.Float64)
+    coded = words.replace_strict(
+        column.common, codes, default=float(len(codes)), return_dtype=pl.Float64
     )
-    return pl.select(pl.when(words.is_not_null()).then(replaced)).to_series().to_numpy()
+    return pl.select(pl.when(words.is_not_null()).then(coded)).to_series()
 
 
-def _out_of_fold(
-    table: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], is_word: list[bool], seed: int
-) -> np.ndarray[Any, Any]:
+def _part(values: pl.Series, part: str) -> pl.Series:
+    """The year, month, weekday or hour of times; nulls where their type has no such part."""
+    import polars as pl
+
+    without = {"Date": ("hour",), "Time": ("year", "month", "weekday")}
+    if part in without.get(str(values.dtype), ()):
+        return pl.Series(values.name, [None] * len(values), dtype=pl.Float64)
+    found: pl.Series = getattr(values.dt, part)()
+    return found.cast(pl.Float64)
+
+
+def _threads(rows: int) -> Any:
     import sklearn.ensemble  # noqa: F401  loads the OpenMP whose threads are limited
     from threadpoolctl import threadpool_limits
 
     # On few rows a second thread gains nothing, and on a busy machine it waits, spinning.
-    with threadpool_limits(1 if len(labels) < _FEW else None, user_api="openmp"):
-        return _asked(table, labels, is_word, seed)
+    return threadpool_limits(1 if rows < _FEW else None, user_api="openmp")
 
 
-def _asked(
-    table: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], is_word: list[bool], seed: int
-) -> np.ndarray[Any, Any]:
+def _fitted(
+    table: Array, labels: Array, held: Array, is_word: Sequence[bool], seed: int
+) -> list[_Model]:
+    """For every fold a model that was trained on the rows of the others."""
     import numpy as np
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import StratifiedKFold
 
-    probabilities = np.zeros((len(labels), int(labels.max()) + 1))
-    generator = np.random.default_rng(seed)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed % 2**32)
-    for seen, held in folds.split(table, labels):
-        if len(seen) > _TRAINED:
-            seen = np.sort(generator.choice(seen, _TRAINED, replace=False))
+    models = []
+    for fold in range(FOLDS):
+        seen = np.flatnonzero(held != fold)
         # A column of which these rows have no value at all has no bins, and sklearn crashes on it.
-        blank = np.isnan(table[seen]).all(axis=0)
-        shown = np.where(blank, 0.0, table) if blank.any() else table
+        shown = table[seen]
+        blank = np.asarray(np.isnan(shown).all(axis=0))
+        shown[:, blank] = 0.0
         model = HistGradientBoostingClassifier(
             max_iter=TREES,
             learning_rate=0.12,
             max_leaf_nodes=15,
             min_samples_leaf=20,
             l2_regularization=1.0,
-            categorical_features=is_word,
+            categorical_features=list(is_word),
             early_stopping=False,
             random_state=seed % 2**32,
         )
-        model.fit(shown[seen], labels[seen])
-        probabilities[np.ix_(held, model.classes_)] = model.predict_proba(shown[held])
-    return probabilities
+        models.append(_Model(fitted=model.fit(shown, labels[seen]), blank=blank))
+    return models
+
+
+def _ask(
+    models: Sequence[_Model], held: Array, places: Array, table: Array, probabilities: Array
+) -> None:
+    """Add what the models say of these rows, each asked of the one that did not see its fold."""
+    import numpy as np
+
+    for fold, model in enumerate(models):
+        inside = held[places] == fold
+        if inside.any():
+            asked = np.where(model.blank, 0.0, table[inside])
+            told = model.fitted.predict_proba(asked)
+            probabilities[np.ix_(places[inside], model.fitted.classes_)] += told

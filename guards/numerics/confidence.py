@@ -4,82 +4,115 @@ Northcutt, Jiang and Chuang, Journal of Artificial Intelligence Research 70 (202
 counted for class j when its probability of j reaches the mean probability of j among the rows
 that are labelled j; the counts, calibrated to the label totals, estimate the joint distribution
 of given and true labels; from each off-diagonal cell as many rows are flagged as it holds, those
-of largest margin p_j - p_given first. The flags are those of cleanlab's default,
-`find_label_issues(filter_by="prune_by_noise_rate")`; ties fall as numpy's default sort lets them
-fall, there and here. Measured against cleanlab 2.9: 40 of 40 random sets of 20 to 6,000 rows and 2
-to 100 classes have the same mask.
+of largest margin p_j - p_given first. The flags are those of cleanlab 2.9's default,
+`find_label_issues(filter_by="prune_by_noise_rate")`, to the row: sums are taken in its order, in
+the precision of the probabilities, and where a tie decides, it is broken by the same sort of the
+same numbers. benchmarks/label_issues.py holds the two beside one another.
 
-Shapes throughout: `labels` int (rows,), values in 0 ... classes - 1; `probabilities` float
-(rows, classes), each row given by a model that did not see it.
+The matrix of probabilities is read once, in chunks of rows that fit a cache; what is kept is a few
+numbers a row. The joint is its cells that are not zero: with 10,000 classes nothing of 10,000 x
+10,000 is held. Within a class only the rows that are contradicted at all are ranked, and sorted
+only as far as the last one that is flagged, unless fewer are contradicted than are to be flagged.
+
+Shapes throughout: `labels` int (rows,), values in 0 ... classes - 1; `probabilities` float32 or
+float64 (rows, classes), each row given by a model that did not see it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _CLOSE = 1e-6
 # No probability reaches it, so a class that no row is labelled with is never counted for.
 _NEVER = 2.0
+_CHUNK = 2**18  # probabilities that are looked at together: 2 MiB of them
+_SUMMED, _MARGINS = 2**20, 2**20  # numbers of one sum, and margins, that are held together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Joint:
+    """The cells of the joint that are not zero, ordered by given and then by true label.
+
+    `given`, `true` and `counts` are int64 (cells,): so many rows are labelled `given` and are
+    `true` by estimate; their sum is the number of rows.
+    """
+
+    given: Ints
+    true: Ints
+    counts: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sorted:
+    """Rows by class: those of class k are `rows[bounds[k] : bounds[k + 1]]`, ascending."""
+
+    rows: npt.NDArray[np.int32]
+    bounds: Ints
+
+    @property
+    def sizes(self) -> Ints:
+        """Rows of each class."""
+        return np.diff(self.bounds)
+
+    def of(self, group: int) -> npt.NDArray[np.int32]:
+        """The rows of one class."""
+        return self.rows[self.bounds[group] : self.bounds[group + 1]]
 
 
 def class_thresholds(labels: Ints, probabilities: Floats) -> Floats:
     """Mean self-confidence of each class, shape (classes,); 2 for a class without rows."""
-    classes = probabilities.shape[1]
-    sizes = np.bincount(labels, minlength=classes)
-    own = np.bincount(labels, probabilities[np.arange(len(labels)), labels], minlength=classes)
-    means = np.divide(own, sizes, out=np.full(classes, _NEVER), where=sizes > 0)
-    thresholds: Floats = np.maximum(means, 2 * _CLOSE)
-    return thresholds
+    return _thresholds(_by_class(labels, probabilities.shape[1]), probabilities)
 
 
 def confident_classes(labels: Ints, probabilities: Floats) -> Ints:
     """The class that each row is confidently counted for, shape (rows,); -1 for none."""
-    reached = probabilities >= class_thresholds(labels, probabilities) - _CLOSE
-    several = reached.sum(axis=1) > 1
-    counted = np.where(several, probabilities.argmax(axis=1), reached.argmax(axis=1))
-    return np.where(reached.any(axis=1), counted, -1)
+    counted, _ = _counted(labels, probabilities, class_thresholds(labels, probabilities))
+    return counted.astype(np.int64)
 
 
-def confident_joint(labels: Ints, probabilities: Floats) -> Ints:
-    """Calibrated counts of (given, true) label, shape (classes, classes), summing to the rows."""
-    classes = probabilities.shape[1]
-    counted = confident_classes(labels, probabilities)
-    sure = counted >= 0
-    raw = np.bincount(labels[sure] * classes + counted[sure], minlength=classes**2)
-    return _calibrated(raw.reshape(classes, classes), np.bincount(labels, minlength=classes))
+def confident_joint(labels: Ints, probabilities: Floats) -> Joint:
+    """Calibrated counts of (given, true) label that sum to the rows, cells of zero left out."""
+    groups = _by_class(labels, probabilities.shape[1])
+    counted, _ = _counted(labels, probabilities, _thresholds(groups, probabilities))
+    return _calibrated(groups, counted)
 
 
 def label_issues(labels: Ints, probabilities: Floats) -> Bools:
     """Flag the rows whose label is probably wrong, shape (rows,)."""
-    flagged = np.zeros(len(labels), dtype=bool)
-    by_class = np.argsort(labels, kind="stable")
-    bounds = np.searchsorted(labels[by_class], np.arange(probabilities.shape[1] + 1))
-    counts = _prune_counts(confident_joint(labels, probabilities))
-    for given, true in zip(*np.nonzero(counts), strict=True):
-        rows = by_class[bounds[given] : bounds[given + 1]]
-        if given == true or len(rows) <= 1:
-            continue
-        margin = probabilities[rows, true] - probabilities[rows, given]
-        flagged[rows[np.argsort(-margin)[: counts[given, true]]]] = True
-    nudged = probabilities.copy()
-    nudged[np.arange(len(labels)), labels] += _CLOSE
-    contradicted: Bools = flagged & (nudged.argmax(axis=1) != labels)
-    return contradicted
+    groups = _by_class(labels, probabilities.shape[1])
+    counted, denied = _counted(labels, probabilities, _thresholds(groups, probabilities))
+    cells = _to_prune(_calibrated(groups, counted), groups)
+    bounds = np.searchsorted(cells.given, np.arange(len(groups.bounds)))
+    flagged = np.zeros(len(labels), np.bool_)
+    for given in np.flatnonzero(np.diff(bounds)).tolist():
+        rows, here = groups.of(given), slice(bounds[given], bounds[given + 1])
+        if len(rows) > 1:
+            # Whoever is not denied has a margin of _CLOSE at most, behind all that are above it.
+            above, wanted = rows[denied[rows]], cells.counts[here]
+            unclear = _flag_clear(flagged, above, given, cells.true[here], wanted, probabilities)
+            for true, count in zip(cells.true[here][unclear], wanted[unclear], strict=True):
+                margin = probabilities[rows, true] - probabilities[rows, given]
+                flagged[rows[_largest(margin, int(count))]] = True
+    return flagged & denied
 
 
 def normalized_margin(labels: Ints, probabilities: Floats) -> Floats:
     """How far the best other class is above the given one, shape (rows,), from 0 (not) to 1."""
-    rows = np.arange(len(labels))
-    given = probabilities[rows, labels]
-    others = probabilities.copy()
-    others[rows, labels] = -np.inf
-    margin: Floats = (others.max(axis=1) - given + 1) / 2
-    return margin
+    margins = np.empty(len(labels), probabilities.dtype)
+    for part in _chunks(probabilities):
+        others, at = probabilities[part].copy(), np.arange(len(labels[part]))
+        given = others[at, labels[part]]
+        others[at, labels[part]] = -np.inf
+        margins[part] = (others.max(axis=1) - given + 1) / 2
+    return margins
 
 
 def noise_rate(
@@ -91,46 +124,182 @@ def noise_rate(
     thresholds held. It is model-based: it covers sampling and not the model's own bias, so it may
     lie beside the truth. Compare it between batches; do not read it as a rate of errors.
     """
-    classes = probabilities.shape[1]
+    classes, rows = probabilities.shape[1], len(labels)
     counted = confident_classes(labels, probabilities)
-    table = np.bincount(labels * (classes + 1) + counted + 1, minlength=classes * (classes + 1))
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(labels), table / len(labels), size=draws)
-    rates = [_off_diagonal(one.reshape(classes, classes + 1)) for one in drawn]
+    # Of a class only this counts: rows counted for it, for another class, for none.
+    kind = np.where(counted < 0, 2, np.where(counted == labels, 0, 1))
+    table = np.bincount(labels * 3 + kind, minlength=classes * 3)
+    some = np.flatnonzero(table)
+    generator, rates = np.random.default_rng(seed), []
+    for _ in range(draws):
+        drawn = np.zeros_like(table)
+        drawn[some] = generator.multinomial(rows, table[some] / rows)
+        rates.append(_wrong(drawn))
     low, high = np.quantile(rates, [0.025, 0.975])
-    return _off_diagonal(table.reshape(classes, classes + 1)), float(low), float(high)
+    return _wrong(table), float(low), float(high)
 
 
-def _off_diagonal(table: Ints) -> float:
-    """The noise rate of counts by (given, counted for none or true)."""
-    raw = table[:, 1:].astype(np.float64)
-    np.fill_diagonal(raw, np.maximum(raw.diagonal(), 1))
-    right = raw.diagonal() / raw.sum(axis=1)
-    return float(1 - (right * table.sum(axis=1)).sum() / max(table.sum(), 1))
+def _wrong(table: Ints) -> float:
+    """The noise rate of counts by class and kind: counted for it, for another, for none."""
+    right, wrong, none = table.reshape(-1, 3).T
+    right, total = np.maximum(right, 1), (right + wrong + none).sum()
+    shares = right / (right + wrong)
+    return float(1 - (shares * table.reshape(-1, 3).sum(axis=1)).sum() / max(total, 1))
 
 
-def _calibrated(raw: Ints, sizes: Ints) -> Ints:
-    joint = raw.astype(np.float64)
-    np.fill_diagonal(joint, np.maximum(joint.diagonal(), 1))
-    joint = joint / joint.sum(axis=1, keepdims=True) * sizes[:, None]
-    joint = joint / max(joint.sum(), 1e-100) * sizes.sum()
-    return np.array([_rounded(row) for row in joint])
+def _rows_at_once(classes: int) -> int:
+    return max(1, _CHUNK // classes)
 
 
-def _rounded(row: Floats) -> Ints:
-    """Round to integers of the same rounded sum, changing those nearest to the other side."""
-    whole = row.round()
-    while lacking := int(np.round(row.sum().round() - whole.sum())):
-        step = 1 if lacking > 0 else -1
-        nearest = np.argsort(row - whole)[::-step][: abs(lacking)]
-        whole[nearest] += step
+def _chunks(probabilities: Floats) -> Iterator[slice]:
+    step = _rows_at_once(probabilities.shape[1])
+    for start in range(0, len(probabilities), step):
+        yield slice(start, start + step)
+
+
+def _by_class(labels: Ints, classes: int) -> _Sorted:
+    # Of 16 bits numpy's stable sort is a radix sort.
+    small = labels.astype(np.uint16) if classes <= 2**16 else labels
+    sizes = np.bincount(labels, minlength=classes)
+    rows = np.argsort(small, kind="stable").astype(np.int32)
+    return _Sorted(rows=rows, bounds=np.concatenate([[0], np.cumsum(sizes)]))
+
+
+def _thresholds(groups: _Sorted, probabilities: Floats) -> Floats:
+    sizes = groups.sizes
+    # The precision in which the peer compares: that of the numbers, unless a class is missing.
+    means = np.full(len(sizes), _NEVER, probabilities.dtype if sizes.all() else np.float64)
+    for group in np.flatnonzero(sizes).tolist():
+        means[group] = probabilities[groups.of(group), group].mean()
+    thresholds: Floats = np.maximum(means, 2 * _CLOSE)
+    return thresholds
+
+
+def _counted(
+    labels: Ints, probabilities: Floats, thresholds: Floats
+) -> tuple[npt.NDArray[np.int32], Bools]:
+    """What each row is counted for, -1 for nothing; whether another class is above the given."""
+    counted = np.empty(len(labels), np.int32)
+    denied = np.empty(len(labels), np.bool_)
+    rows = _rows_at_once(probabilities.shape[1])
+    # Written out for every row, so that one loop compares them all.
+    cuts, everyone = np.tile(thresholds - _CLOSE, (rows, 1)), np.arange(rows)
+    for part in _chunks(probabilities):
+        chunk, given = probabilities[part], labels[part]
+        at = everyone[: len(given)]
+        reached = chunk >= cuts[: len(given)]
+        best, first = chunk.argmax(axis=1), reached.argmax(axis=1)
+        none = ~reached[at, first]
+        reached[at, first] = False
+        several = reached[at, reached.argmax(axis=1)]
+        counted[part] = np.where(several, best, np.where(none, -1, first))
+        unsure = np.flatnonzero(best != given)
+        nudged = chunk[unsure]
+        nudged[at[: len(unsure)], given[unsure]] += _CLOSE
+        denied[part] = False
+        denied[part][unsure] = nudged.argmax(axis=1) != given[unsure]
+    return counted, denied
+
+
+def _calibrated(groups: _Sorted, counted: npt.NDArray[np.int32]) -> Joint:
+    sizes, classes = groups.sizes, len(groups.sizes)
+    cells = [_cells(group, counted[groups.of(group)], classes) for group in range(classes)]
+    given, true, raw = np.concatenate(cells, axis=1)
+    totals = np.bincount(given, raw, minlength=classes)
+    joint = raw / totals[given] * sizes[given]
+    joint = joint / max(_sum_in_order(true * classes + given, joint, classes**2), 1e-100)
+    whole = _rounded(given, true, joint * sizes.sum(), sizes)
+    kept = whole > 0
+    return Joint(given=given[kept], true=true[kept], counts=whole[kept])
+
+
+def _cells(group: int, counted: npt.NDArray[np.int32], classes: int) -> Ints:
+    """Given label, true label and count of the cells of one class, (3, cells)."""
+    counts = np.bincount(counted + 1, minlength=classes + 1)[1:]
+    counts[group] = max(counts[group], 1)  # at least one right row
+    true = np.flatnonzero(counts)
+    return np.stack([np.full(len(true), group), true, counts[true]])
+
+
+def _sum_in_order(places: Ints, values: Floats, length: int) -> float:
+    """The sum that numpy gives for a vector of `length` zeros but for `values` at `places`.
+
+    A long vector is halved, at multiples of eight, and the halves' sums are added; so the same is
+    done here down to blocks that may be held.
+    """
+    if length > _SUMMED:
+        half = length // 2 - length // 2 % 8
+        left = places < half
+        return _sum_in_order(places[left], values[left], half) + _sum_in_order(
+            places[~left] - half, values[~left], length - half
+        )
+    if not len(places):
+        return 0.0
+    block = np.zeros(length)
+    block[places] = values
+    return float(block.sum())
+
+
+def _rounded(given: Ints, true: Ints, joint: Floats, sizes: Ints) -> Ints:
+    """Round every class to integers of the same sum, changing those nearest to the other side."""
+    whole = joint.round()
+    lacking = (sizes - np.bincount(given, whole, minlength=len(sizes)).round()).astype(np.int64)
+    bounds = np.searchsorted(given, np.arange(len(sizes) + 1))
+    for group in np.flatnonzero(lacking):
+        here = slice(bounds[group], bounds[group + 1])
+        step, changes = np.sign(lacking[group]), abs(lacking[group])
+        over = (joint[here] - whole[here]) * step
+        ranked = np.sort(over)[::-1]
+        if changes < len(over) and ranked[changes - 1] == ranked[changes]:
+            # A tie falls as numpy's default sort of the whole line, zeros and all, lets it fall.
+            line = np.zeros(len(sizes))
+            line[true[here]] = joint[here] - whole[here]
+            chosen = np.isin(true[here], np.argsort(line)[::-step][:changes])
+        else:
+            chosen = over >= ranked[changes - 1]
+        whole[here] += step * chosen
     return whole.astype(np.int64)
 
 
-def _prune_counts(joint: Ints) -> Ints:
-    """How many rows to flag per (given, true), leaving at least one right row in each class."""
-    kept = np.maximum(joint.diagonal(), 1)
-    cells = np.maximum(np.count_nonzero(joint, axis=1) - 1.0, 1.0)
-    counts = joint - ((kept - joint.diagonal()) / cells)[:, None]
-    whole: Ints = np.maximum(counts, 0.0).astype(np.int64)
-    return whole
+def _to_prune(joint: Joint, groups: _Sorted) -> Joint:
+    """How many rows to flag per cell off the diagonal; one right row is left in each class."""
+    right, classes = joint.given == joint.true, len(groups.sizes)
+    diagonal = np.bincount(joint.given[right], joint.counts[right], minlength=classes)
+    cells = np.bincount(joint.given, minlength=classes)
+    less = (np.maximum(diagonal, 1) - diagonal) / np.maximum(cells - 1.0, 1.0)
+    counts = np.maximum(joint.counts - less[joint.given], 0.0).astype(np.int64)
+    kept = ~right & (counts > 0)
+    return Joint(given=joint.given[kept], true=joint.true[kept], counts=counts[kept])
+
+
+def _flag_clear(
+    flagged: Bools,
+    above: npt.NDArray[np.int32],
+    given: int,
+    true: Ints,
+    counts: Ints,
+    probabilities: Floats,
+) -> Bools:
+    """Mark the `counts` rows of largest margin for every `true`; say where `above` do not tell."""
+    unclear = counts > len(above)
+    own = probabilities[above, given][:, None]
+    step = max(1, _MARGINS // max(len(above), 1))
+    for some in np.split(np.flatnonzero(~unclear), range(step, len(true), step)):
+        margins = np.ascontiguousarray((probabilities[above[:, None], true[some]] - own).T)
+        ranked, line = np.sort(margins, axis=1), np.arange(len(some))
+        last = ranked[line, len(above) - counts[some]]
+        after = ranked[line, np.maximum(len(above) - counts[some] - 1, 0)]
+        clear = (last > 2 * _CLOSE) & ((after < last) | (counts[some] == len(above)))
+        flagged[above[(margins[clear] >= last[clear, None]).any(axis=0)]] = True
+        unclear[some[~clear]] = True
+    return unclear
+
+
+def _largest(values: Floats, count: int) -> Ints:
+    """Where the `count` largest values are; ties as numpy's default sort lets them fall."""
+    low = -values
+    if count < len(low):
+        part = np.partition(low, [count - 1, count])
+        if part[count - 1] < part[count]:
+            return np.flatnonzero(low <= part[count - 1])
+    return np.argsort(low)[:count]

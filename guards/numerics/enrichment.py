@@ -65,7 +65,7 @@ def enriched(
         usual = np.clip(pooled if base is None else known, 1e-9, 1 - 1e-9)
         usual = np.broadcast_to(usual, counts.shape)
         seen = dispersion(counts[others], rows[others], usual[others])
-        rho = _cautious(seen, int(others.sum()), prior_dispersion, prior_cells)
+        rho = cautious_dispersion(seen, int(others.sum()), prior_dispersion, prior_cells)
         rate = min(float(usual[cell] * (tilt[cell] if base is None else 1.0)), 1 - 1e-9)
         p_values[cell] = beta_binomial_tail(counts[cell], rows[cell], rate, rho)
         lifts[cell] = counts[cell] / rows[cell] / rate
@@ -84,6 +84,22 @@ def dispersion(hits: npt.ArrayLike, sizes: npt.ArrayLike, rates: npt.ArrayLike) 
         return 0.0
     squares = float(np.sum((counts - rows * mean) ** 2 / (mean * (1 - mean))))
     return float(np.clip((squares - rows.sum()) / room, 0.0, 0.99))
+
+
+def cautious_dispersion(
+    seen: float,
+    peers: int,
+    prior: float = PRIOR_DISPERSION,
+    prior_cells: float = PRIOR_CELLS,
+) -> float:
+    """`seen` rho at its upper bound, shrunk to the prior, with the doubt about the peers' mean."""
+    from scipy.stats import chi2
+
+    if peers == 0:
+        return prior
+    bound = seen * peers / float(chi2.ppf(DOUBT, peers))
+    weight = peers / (peers + prior_cells)
+    return min((weight * bound + (1 - weight) * prior) * (1 + 1 / peers), 0.99)
 
 
 def beta_binomial_tail(hits: float, size: float, rate: float, rho: float) -> float:
@@ -150,14 +166,3 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return adjusted
-
-
-def _cautious(seen: float, peers: int, prior: float, prior_cells: float) -> float:
-    """The upper bound on `seen`, shrunk to the prior, with the doubt about the peers' mean."""
-    from scipy.stats import chi2
-
-    if peers == 0:
-        return prior
-    bound = seen * peers / float(chi2.ppf(DOUBT, peers))
-    weight = peers / (peers + prior_cells)
-    return min((weight * bound + (1 - weight) * prior) * (1 + 1 / peers), 0.99)

@@ -55,8 +55,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "sources": Rule(
         title="Sources",
-        question="Were labels flipped in one source, and not in its peers?",
-        blind="Labels flipped evenly over all sources, or flipped where the features agree; and "
+        question="Are labels contradicted in one source or for a short time, and not elsewhere?",
+        blind="Labels changed evenly over all sources and times, or where the features agree; and "
         "sources with too few rows to tell.",
     ),
     "images": Rule(

@@ -47,6 +47,25 @@ def test_planted_errors_come_first(table_case, month):
     assert first.suggested_label == month["label"][first.row]
 
 
+def test_labels_of_trusted_rows_override_the_given_ones(table_case, fresh, month):
+    """The rate then rests on what somebody saw, and no row that was found right is listed."""
+    noisy, planted = with_noise(month, 0.1)
+    picked = np.random.default_rng(1).permutation(len(month))[:1500]
+    trusted = table_case(month[picked]).opened
+    measured = examine(table_case(noisy, trusted=trusted), max_rows=6000)
+    statistics, wrong = measured.statistics, set(picked.tolist()) & set(planted.tolist())
+    assert (statistics["checked"], statistics["checked_wrong"]) == (1500, len(wrong))
+    low, high = statistics["interval"]
+    assert low <= len(planted) / len(month) <= high
+    assert high - low < 0.06
+    first = measured.row_scores[: len(wrong)]
+    assert {score.row for score in first} == wrong
+    assert all(score.score == 1 for score in first)
+    assert all(score.suggested_label == month["label"][score.row] for score in first)
+    assert not {score.row for score in measured.row_scores[len(wrong) :]} & set(picked.tolist())
+    assert "by 1500 checked rows" in measured.findings[0].summary
+
+
 def test_sources_and_classes_are_broken_down(table_case, month):
     statistics = examine(table_case(month)).statistics
     assert sum(one["rows"] for one in statistics["sources"]) == 6000

@@ -103,6 +103,50 @@ def test_one_source_only_is_a_skip(table_case, flights_month):
     assert isinstance(run("sources", case).outcome, Skipped)
 
 
+def with_times(frame, month):
+    when = pl.datetime(2013, month, pl.col("day"), pl.col("hour"))
+    return frame.with_columns(when=when).drop("day", "hour").sort("when", maintain_order=True)
+
+
+@pytest.mark.parametrize("month", [2, 6])
+def test_clean_months_have_no_window(table_case, flights_month, month):
+    measured = examine(table_case(with_times(flights_month(month), month)))
+    assert [f for f in measured.findings if f.severity > Severity.INFO] == []
+    assert measured.row_scores == ()
+    assert measured.statistics["time"] == "when"
+    assert measured.statistics["windows_tested"] > 100
+
+
+def test_labels_flipped_for_a_time_in_all_sources(table_case, flights_month):
+    """Found without any source, and told by its statistics; nobody is accused."""
+    frame = with_times(flights_month(1), 1).drop("source", "id")
+    late = np.flatnonzero((frame["label"] == "late").to_numpy())[400:520]
+    labels = frame["label"].to_numpy().copy()
+    labels[late] = "on-time"
+    case = table_case(frame.with_columns(label=pl.Series(labels)))
+    measured = examine(case)
+    (finding,) = [f for f in measured.findings if f.severity > Severity.INFO]
+    assert (finding.code, finding.severity) == ("labels-flipped-in-window", Severity.MEDIUM)
+    (evidence,) = finding.evidence
+    assert (evidence.detail["true"], evidence.detail["given"]) == ("late", "on-time")
+    assert evidence.value <= evidence.threshold
+    assert evidence.rows == pytest.approx(len(late), rel=0.5)
+    held = {score.row for score in measured.row_scores}
+    assert len(held & set(late.tolist())) / len(held) > 0.8
+    assert str(frame["when"][int(late[60])].date())[:7] in finding.subject.name
+    for figure in (str(evidence.sample), f"{evidence.effect:.1f} times", "p = "):
+        assert figure in finding.summary
+    accusing = ("attack", "poison", "malicious", "hostile", "tamper", "fraud")
+    assert not any(word in (finding.summary + finding.remedy).lower() for word in accusing)
+
+
+def test_a_column_of_times_that_is_none_is_a_skip(table_case, flights_month):
+    case = table_case(flights_month(4))
+    outcome = run("sources", case, {"time": "carrier"}).outcome
+    assert isinstance(outcome, Skipped)
+    assert "holds String" in outcome.reason
+
+
 def test_no_source_is_inapplicable(table_case, flights_month):
     outcome = run("sources", table_case(flights_month(4).drop("source"))).outcome
     assert isinstance(outcome, Inapplicable)
