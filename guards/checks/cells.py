@@ -20,7 +20,7 @@ continuous change, of which no cell holds many rows; a column many of whose valu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from guards.data.table_features import label_words
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics import turns
 from guards.numerics.cell_search import Judged, Search, Source, judged, search
-from guards.numerics.enrichment import beta_binomial_tail, dominant
+from guards.numerics.enrichment import dominant
 from guards.numerics.intervals import clopper_pearson, empirical
 from guards.numerics.suspects import Limits
 from guards.text import printable
@@ -49,11 +49,10 @@ if TYPE_CHECKING:
 NEEDS = frozenset({"label"})
 RULE = "cells"
 _PURE = 0.9
-_SPREAD = 0.05  # what natural groups of texts differ by
 _REMEDY = (
-    "Do not train on this batch before the held rows, which are in rows.parquet, are explained: ask "
-    "their source what they have in common. What decides a label by nature is told to the policy: "
-    "[settings.cells] expected."
+    "Do not train on this batch before the rows held, which are in rows.parquet, are explained: "
+    "ask their source what they have in common. What decides a label by nature is told to the "
+    "policy: [settings.cells] expected."
 )
 
 
@@ -64,7 +63,6 @@ class Settings:
     `alpha` is the p-value over all cells and labels. Of a cell `rows` rows at least are turned, a
     share `turn` of those that could be and `share` of those that bear the label; they lean to it
     at most `lean` more than other rows do. Pairs are looked at among the first `paired` columns.
-    Texts with a hidden character bear one label `hidden` times as often as all texts do.
     `expected` names cells that are known to decide a label by nature, as a finding names them.
     """
 
@@ -74,7 +72,6 @@ class Settings:
     share: float = 0.3
     lean: float = 0.15
     paired: int = 64
-    hidden: float = 1.3
     expected: Sequence[str] = ()
 
 
@@ -109,13 +106,9 @@ def examine(case: Case, settings: Settings) -> Measured:
         for one in judged(found, limits, settings.alpha, nearness(space, found.sources), rng)
     ]
     cells = [cell for cell in cells if cell.told not in settings.expected]
-    hidden = list(_hidden(space, settings))
     return Measured(
         statistics=_statistics(space, found, cells),
-        findings=(
-            *(_finding(case, space, cell, settings) for cell in cells),
-            *hidden,
-        ),
+        findings=tuple(_finding(case, space, cell, settings) for cell in cells),
         row_scores=_row_scores(space, found, cells),
     )
 
@@ -127,7 +120,7 @@ def _families(space: RowSpace) -> list[Source]:
             columns=(family.column,),
             groups=family.groups,
             exact=family.exact,
-            overlap=family.kind in ("text", "copies"),
+            overlap=family.kind == "text",
         )
         for family in space.families
     ]
@@ -213,53 +206,6 @@ def _source(case: Case, space: RowSpace, one: Judged) -> dict[str, Any] | None:
     return {"name": name, "share": found.share, "lift": round(found.share / found.usual, 2)}
 
 
-def _hidden(space: RowSpace, settings: Settings) -> Iterator[Finding]:
-    """Characters that nobody sees, and mixed alphabets, that gather under one label."""
-    if space.texts is None:
-        return
-    shares = np.bincount(space.labels) / len(space.labels)
-    watched = [
-        (said, space.texts.groups.of(group))
-        for group, said in enumerate(space.texts.said)
-        if said.kind in ("hidden", "scripts")
-    ]
-    for said, rows in watched:
-        hits = np.bincount(space.labels[rows], minlength=len(shares))
-        target = int((hits / shares).argmax())
-        tail = beta_binomial_tail(hits[target], len(rows), float(shares[target]), _SPREAD)
-        p_value, lift = tail * len(watched) * len(shares), hits[target] / len(rows) / shares[target]
-        if p_value <= settings.alpha and lift >= settings.hidden:
-            yield _gathered(space, said, target, rows, float(min(p_value, 1.0)), float(lift))
-
-
-def _gathered(
-    space: RowSpace, said: Said, target: int, rows: Ints, p_value: float, lift: float
-) -> Finding:
-    name, hits = space.classes[target], int((space.labels[rows] == target).sum())
-    return Finding(
-        rule=RULE,
-        code="hidden-characters",
-        severity=Severity.MEDIUM,
-        confidence=Confidence.MEDIUM,
-        subject=Subject(kind="class", name=name),
-        summary=f"{hits} of {len(rows)} texts that hold {said.told} are labelled "
-        f"{printable(name)}, {lift:.1f} times its share of all texts",
-        evidence=(
-            Evidence(
-                statistic="share of the texts with this character that bear one label",
-                value=round(hits / len(rows), 4),
-                p_value=p_value,
-                effect=round(lift, 2),
-                sample=len(space.labels),
-                rows=hits,
-                detail={"target": name, "shared": [said.told]},
-            ),
-        ),
-        remedy="Find out which step writes characters that nobody sees, and take them out before "
-        "signing; ask the source of these texts.",
-    )
-
-
 def _row_scores(space: RowSpace, found: Search, cells: Sequence[_Cell]) -> tuple[RowScore, ...]:
     held: dict[int, RowScore] = {}
     for cell in cells:
@@ -279,7 +225,7 @@ def _row_scores(space: RowSpace, found: Search, cells: Sequence[_Cell]) -> tuple
                 suggested_label=(
                     None if place is None else space.classes[int(instead[place].argmax())]
                 ),
-                reason=f"shares {cell.told}, which turns rows to {printable(space.classes[target])}",
+                reason=f"shares {cell.told}, whose rows turn to {printable(space.classes[target])}",
             )
     return tuple(held[row] for row in sorted(held))
 

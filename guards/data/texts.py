@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,9 +122,7 @@ def holding(values: Sequence[str | None], said: Said) -> npt.NDArray[np.bool_]:
     if said.kind in ("token", "pair"):
         token = said.what.split(" ")[0]
         found = [
-            value is not None
-            and token in value.casefold()
-            and said in set(_said(tokens_of(value)))
+            value is not None and token in value.casefold() and said in set(_said(tokens_of(value)))
             for value in values
         ]
     else:
@@ -205,7 +204,7 @@ def _cells(
 def _said(tokens: Sequence[str]) -> Iterator[Said]:
     for token in tokens:
         yield Said(kind="token", what=token)
-    for first, second in zip(tokens, tokens[1:], strict=False):
+    for first, second in pairwise(tokens):
         yield Said(kind="pair", what=f"{first} {second}")
 
 

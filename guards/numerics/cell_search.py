@@ -1,11 +1,11 @@
 """From every cell that rows fall in to the few that decide their label against all else.
 
 First every cell of every kind is counted (:mod:`guards.numerics.suspects`); the most striking are
-judged by a model that none of their rows shaped (:mod:`guards.numerics.turns`); what remains must
-be accused by a second view as well, the nearest rows outside of it (:mod:`guards.numerics.outside`):
+judged by a model that none of their rows shaped (:mod:`guards.numerics.turns`); what is left must
+be accused by a second view too, the nearest rows outside of it (:mod:`guards.numerics.outside`):
 
 - the label of a row is as expected as the kinder of both views says;
-- where nothing ordinary is near, nobody can say what a row should have been, and it counts as right;
+- where nothing ordinary is near, nobody can say what a row should have been: it counts as right;
 - the rows lean to the label no more than other rows do that do not bear it: whoever plants rows
   picks ordinary ones, while a natural kind has more to it than what was counted.
 """
@@ -13,7 +13,7 @@ be accused by a second view as well, the nearest rows outside of it (:mod:`guard
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -227,7 +227,7 @@ def _accused(
     if turn < limits.turn or excess < max(0.75 * limits.least, limits.share * hits):
         return None
     rate = min(max(expected / len(rows), 1e-9), 1 - 1e-9)
-    tail = beta_binomial_tail(hits, len(rows), rate, _dispersion(found, one, rows))
+    tail = beta_binomial_tail(hits, len(rows), rate, _dispersion(found, one, rows, limits))
     if tail * found.tests > alpha:
         return None
     return Judged(
@@ -241,9 +241,14 @@ def _accused(
     )
 
 
-def _dispersion(found: Search, one: Suspect, rows: Ints) -> float:
-    """That of the cell's peers; where these overlap with it, counted without its rows."""
+def _dispersion(found: Search, one: Suspect, rows: Ints, limits: Limits) -> float:
+    """That of the cell's peers; where these overlap with it, counted without its rows.
+
+    Copies are few and all of them may be planted: what they differ by says nothing.
+    """
     source = found.sources[one.family]
+    if source.kind == "copies":
+        return limits.tamed
     if not source.overlap or source.groups is None:
         return one.rho
     others = np.ones(len(found.view.labels), np.bool_)

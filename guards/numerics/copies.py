@@ -74,7 +74,7 @@ def similar(signatures: Hashes, *, least: int, alike: float = ALIKE) -> list[Int
         linked = near & (head != filled)
         firsts.append(head[linked])
         others.append(filled[linked])
-    one, two = (np.concatenate(each) if each else np.zeros(0, np.int64) for each in (firsts, others))
+    one, two = np.concatenate(firsts), np.concatenate(others)
     graph = coo_array((np.ones(len(one)), (one, two)), shape=(n, n))
     family = connected_components(graph, directed=False)[1]
     groups = ragged(family.astype(np.int64))

@@ -36,10 +36,10 @@ class Limits:
     turn: float = 0.6
     share: float = 0.3
     of_class: float = 0.5
-    of_all: float = 0.06
+    of_all: float = 0.08
     lean: float = 0.15
     alone: float = 3.0
-    tamed: float = 0.1
+    tamed: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -28,6 +28,7 @@ Curve = tuple[Floats, Floats]
 FLOOR = 0.01  # the least dispersion that is believed
 PRIOR = 0.02
 ALONE = 0.05  # where there is no peer
+ASIDE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -144,30 +145,36 @@ def peer_dispersion(counts: Counted) -> Floats:
 
     By moments, as :func:`guards.numerics.enrichment.dispersion`, once weighting cells by their
     pairs of rows and once by their rows, since a few large tame cells say little of small wild
-    ones; the larger counts. Taken at the upper end of what the peers allow and shrunk to a prior.
+    ones; the larger counts. Whoever plants one cell may plant another: the ASIDE cells of most
+    excess under a label are nobody's peers there. Taken at the upper end of what the peers allow
+    and shrunk to a prior.
     """
     from scipy.stats import chi2
 
-    rows = counts.rows[:, None]
+    rows = np.broadcast_to(counts.rows[:, None], counts.hits.shape)
     rate = np.clip(counts.expected / np.maximum(rows, 1), 1e-6, 1 - 1e-6)
-    squares = (counts.hits - rows * rate) ** 2 / (rate * (1 - rate))
-    peers = len(rows) - 1
-    if peers < 1:
-        return np.full(squares.shape, ALONE)
+    surplus = counts.hits - rows * rate
+    peer = np.ones(rows.shape, np.bool_)
+    first = np.argsort(-surplus / np.sqrt(np.maximum(rows, 1)), axis=0, kind="stable")[:ASIDE]
+    np.put_along_axis(peer, first, False, axis=0)
+    squares = surplus**2 / (rate * (1 - rate))
+    peers = np.maximum(peer.sum(0) - peer, 0)
     seen = np.maximum(
-        _others(squares - rows, rows * (rows - 1)),
-        _others(squares / np.maximum(rows, 1) - 1, rows - 1),
+        _others(squares - rows, rows * (rows - 1), peer),
+        _others(squares / np.maximum(rows, 1) - 1, rows - 1, peer),
     )
-    bound = np.clip(seen, 0, 0.99) * peers / float(chi2.ppf(enrichment.DOUBT, peers))
-    weight = peers / (peers + enrichment.PRIOR_CELLS)
-    rho = (weight * bound + (1 - weight) * PRIOR) * (1 + 1 / peers)
-    return np.clip(rho, FLOOR, 0.99)
+    few = np.maximum(peers, 1)
+    bound = np.clip(seen, 0, 0.99) * few / chi2.ppf(enrichment.DOUBT, few)
+    weight = few / (few + enrichment.PRIOR_CELLS)
+    rho = (weight * bound + (1 - weight) * PRIOR) * (1 + 1 / few)
+    return np.where(peers > 0, np.clip(rho, FLOOR, 0.99), ALONE)
 
 
-def _others(surplus: Floats, room: Floats) -> Floats:
-    """The ratio of two sums over all cells but the one in question."""
-    left = np.broadcast_to(room.sum(0) - room, surplus.shape)
-    return np.where(left > 0, (surplus.sum(0) - surplus) / np.maximum(left, 1e-9), 0.0)
+def _others(surplus: Floats, room: Floats, peer: Bools) -> Floats:
+    """The ratio of two sums over the peers of each cell, itself left out, (g, k)."""
+    above, below = (np.where(peer, each, 0.0) for each in (surplus, room))
+    left = below.sum(0) - below
+    return np.where(left > 0, (above.sum(0) - above) / np.maximum(left, 1e-9), 0.0)
 
 
 def _curve(scores: Floats, hits: Bools) -> Curve:
