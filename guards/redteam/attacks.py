@@ -387,6 +387,8 @@ CATALOGUE: Mapping[str, Attack] = {
         ids=_BACKDOOR,
     ),
 }
+# Those that need pictures, or labels alone.
+ON_PICTURES = tuple(name for name, attack in CATALOGUE.items() if not attack.writes)
 
 
 def find(name: str) -> Attack:
@@ -480,7 +482,7 @@ def stamp(
             return patches(pixels, seed=seed, rows=some, drawn=drawn, **told)
         case "dither":
             return dither(pixels, **told)
-    raise UsageError(f"attack {attack.name!r} has no trigger: it changes labels alone")
+    raise UsageError(f"attack {attack.name!r} draws no trigger: it changes labels or cells alone")
 
 
 def _shown(attack: Attack, settings: Settled, part: str) -> dict[str, Any]:
