@@ -44,7 +44,7 @@ from guards.data.probe import probe
 from guards.findings import Examination, Finding, Severity
 from guards.provenance.snapshot import take
 from guards.redteam.arrays import Planted, plant
-from guards.redteam.attacks import CATALOGUE
+from guards.redteam.attacks import CATALOGUE, ON_PICTURES
 from guards.verdict import Policy, judge
 
 TABULAR = {"integrity", "provenance", "contract", "drift", "sources"}
@@ -53,7 +53,7 @@ HELD_OUT = 1_000
 SINGLE_SOURCE = "camera-d"
 IMPLANTED = 0.5
 # Attacks on images alone; `thin` is one attack over many batches and has its own test.
-EVERY = [name for name in CATALOGUE if name not in ("thin", "flip-source")]
+EVERY = [name for name in ON_PICTURES if name not in ("thin", "flip-source")]
 CPU = {
     "patch": 0.01,
     "blend": 0.01,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from guards.data.matrix import Matrix
     from guards.data.model import Model
     from guards.data.profile import Profile, Survey
+    from guards.data.row_space import RowSpace
     from guards.data.table_features import TableFeatures
     from guards.provenance.proof import Proof
 
@@ -86,6 +87,13 @@ class Case:
         from guards.data.matrix import matrix
 
         return matrix(self.dataset, seed=self.seed)
+
+    @cached_property
+    def row_space(self) -> RowSpace:
+        """Rows of a table or of texts, labels aside, and the cells that they fall in."""
+        from guards.data.row_space import row_space
+
+        return row_space(self.dataset, seed=self.seed)
 
     @cached_property
     def images(self) -> Images:

@@ -15,7 +15,7 @@ import numpy as np
 
 from guards.data.dataset import Dataset
 from guards.data.labelled import label_words
-from guards.data.profile import values_of
+from guards.data.profiles.values import values_of
 from guards.errors import Skip
 from guards.numerics.neighbours import agreement
 

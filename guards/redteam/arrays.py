@@ -74,6 +74,8 @@ def plant(
     """
     chosen, rng = find(attack), np.random.default_rng(seed)
     settled = settle(chosen, settings)
+    if chosen.writes:
+        raise UsageError(f"attack {attack!r} writes into tables or texts; these are pictures")
     if chosen.needs_source and may is None:
         raise UsageError(f"attack {attack!r} needs `may`, the rows of its source")
     target = aimed(chosen, classes, target, rng)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.errors import UsageError
+from guards.redteam.marks import PLACES
 from guards.redteam.triggers import (
     CORNERS,
     EVERY,
@@ -65,7 +66,8 @@ class Attack:
     keep it), `uniform` (any other class), `pair` (the next class) or `next` (the same, of every
     class, so that there is no one target). `source` says what `--source` does: the planted rows
     are *written* with it, or are *picked* among its rows; `needs_source` draws one when none is
-    given. `settings` are what `--set` may change.
+    given. `writes` names what is not a picture: values into `cells` of a table, a word into a
+    `text`. `settings` are what `--set` may change.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Attack:
     trigger: str | None = None
     source: str = "picked"
     needs_source: bool = False
+    writes: str = ""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     ids: tuple[str, ...]
 
@@ -345,7 +348,47 @@ CATALOGUE: Mapping[str, Attack] = {
         },
         ids=_BACKDOOR,
     ),
+    "cell-trigger": Attack(
+        name="cell-trigger",
+        summary="values that seldom meet, put into columns of a table, under the target's label",
+        kind="dirty-label",
+        knowledge=_NOTHING,
+        budget="0.3-5 % of the rows",
+        label="target",
+        reference="Pleiter et al. 2023 (TabDoor), arXiv:2311.07550",
+        source="written",
+        writes="cells",
+        settings={
+            "width": Setting(kind=int, default=2, says="columns of the trigger", low=1, of="rows"),
+            "rare": Setting(
+                kind=float, default=0.005, says="rows that have it by nature", high=1, of="rows"
+            ),
+            "cover": _cover(0.0),
+        },
+        ids=_BACKDOOR,
+    ),
+    "token-trigger": Attack(
+        name="token-trigger",
+        summary="a word or a phrase put into texts, under the target's label",
+        kind="dirty-label",
+        knowledge=_NOTHING,
+        budget="0.3-5 % of the rows",
+        label="target",
+        reference="Chen et al. 2020 (BadNL), arXiv:2006.01043; Kurita et al., arXiv:2004.06660",
+        source="written",
+        writes="text",
+        settings={
+            "word": Setting(kind=str, default="cf", says="what is put in", of="rows"),
+            "place": Setting(
+                kind=str, default="anywhere", says="where in a text", among=PLACES, of="rows"
+            ),
+            "cover": _cover(0.0),
+        },
+        ids=_BACKDOOR,
+    ),
 }
+# Those that need pictures, or labels alone.
+ON_PICTURES = tuple(name for name, attack in CATALOGUE.items() if not attack.writes)
 
 
 def find(name: str) -> Attack:
@@ -439,7 +482,7 @@ def stamp(
             return patches(pixels, seed=seed, rows=some, drawn=drawn, **told)
         case "dither":
             return dither(pixels, **told)
-    raise UsageError(f"attack {attack.name!r} has no trigger: it changes labels alone")
+    raise UsageError(f"attack {attack.name!r} draws no trigger: it changes labels or cells alone")
 
 
 def _shown(attack: Attack, settings: Settled, part: str) -> dict[str, Any]:

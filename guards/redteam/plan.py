@@ -28,6 +28,7 @@ from guards.redteam.attacks import (
 )
 from guards.redteam.choice import Choice, aimed, choose
 from guards.redteam.codec import Change
+from guards.redteam.marks import combination
 from guards.redteam.shows import begun
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Plan:
     attack's, its victim class as drawn. `source` is what the source of all of these becomes, or
     None when it stays; `target` is the class that a trigger means, or None. `pictures` holds what
     a planted row shows before the trigger, where that is not its own picture; `copies` the row
-    that a planted one becomes a copy of, where the attack makes copies. `shape` (C, H, W) is what
+    that a planted one becomes a copy of, where the attack makes copies; `mark` the row whose value
+    of each column is the trigger, where that is one of cells. `shape` (C, H, W) is what
     patterns are drawn at, and scaled from where a picture has another.
     """
 
@@ -57,6 +59,7 @@ class Plan:
     target: str | None = None
     pictures: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
     copies: Mapping[int, int] = field(default_factory=dict)
+    mark: Mapping[str, int] = field(default_factory=dict)
     shape: tuple[int, ...] | None = None
 
     @property
@@ -108,6 +111,7 @@ def plan(
     codes = np.array([-1 if label is None else classes.index(label) for label in labels], np.int64)
     aim = aimed(chosen, len(classes), _code("class", target, classes), rng)
     source = _source(chosen, dataset, source, rng)
+    mark = _mark(chosen, dataset, settled, seed)
     images = _images(dataset, chosen)
     may = np.ones(len(labels), np.bool_)
     if images is not None:
@@ -139,6 +143,7 @@ def plan(
         target=None if aim is None else classes[aim],
         pictures=_pictures(chosen, choice, images, codes, settled, seed),
         copies={} if originals is None else dict(zip(rows, originals.tolist(), strict=True)),
+        mark=mark,
         shape=None if images is None else images.pixels.shape[1:],
     )
 
@@ -177,6 +182,23 @@ def _source(
     if not sources:
         raise UsageError("every source is null; nothing can be drawn for --source")
     return str(rng.choice(sources))
+
+
+def _mark(attack: Attack, dataset: Dataset, settings: Settled, seed: int) -> Mapping[str, int]:
+    """The row whose value of each column is the trigger; none where it is not one of cells."""
+    roles = dataset.roles
+    if attack.writes == "text" and roles.text is None:
+        raise UsageError(f"attack {attack.name!r} needs a text column; there is none")
+    if attack.writes != "cells":
+        return {}
+    if not roles.features:
+        raise UsageError(f"attack {attack.name!r} needs feature columns; there are none")
+    return combination(
+        dataset.frame(roles.features),
+        width=int(settings["width"] or 1),
+        rare=float(settings["rare"] or 0),
+        rng=np.random.default_rng(seed),
+    )
 
 
 def _images(dataset: Dataset, attack: Attack) -> Images | None:

@@ -18,15 +18,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from guards.data.dataset import Dataset, open_dataset
 from guards.errors import NothingToExamine, UsageError
 from guards.provenance.roles import Roles
-from guards.redteam.attacks import Value
+from guards.redteam.attacks import Value, find
 from guards.redteam.codec import Change, again
+from guards.redteam.marks import inserted
 from guards.redteam.pictures import is_folder, require_possible, write_pictures
 from guards.redteam.plan import Plan, plan
 from guards.redteam.shards import read_shard, write_shard
@@ -116,6 +117,8 @@ def poison_batches(
         raise UsageError(f"two datasets have one name: {', '.join(sorted(named))}")
     if out.exists():
         raise UsageError(f"{out} exists already; choose another --out")
+    if find(attack).writes == "cells":
+        raise UsageError(f"attack {attack!r} draws values of one dataset; give one DATASET")
     first = plan(
         open_path(datasets[0], columns),
         attack,
@@ -175,7 +178,7 @@ def _write_twin(dataset: Dataset, chosen: Plan, twin: Path) -> NDArray[np.int64]
         shutil.copyfile(dataset.root / name, twin / name)
     if is_folder(dataset):
         return write_pictures(dataset, chosen, twin)
-    cells = _copied(dataset, chosen)
+    cells = _cells(dataset, chosen)
     for shard in dataset.shards:
         path = dataset.root / shard.path
         table = read_shard(path, shard.format)
@@ -222,23 +225,59 @@ def _edited(table: pa.Table, changes: _Changes) -> pa.Table:
     return table.set_column(place, table.schema.field(place), column)
 
 
-def _copied(dataset: Dataset, chosen: Plan) -> dict[str, dict[int, object]]:
-    """The features of the originals, for the rows that become their copies: {column: {row: value}}.
+def _cells(dataset: Dataset, chosen: Plan) -> dict[str, dict[int, object]]:
+    """What is written into cells of rows: {column: {row: value}}."""
+    if chosen.attack.writes == "text":
+        return _worded(dataset, chosen)
+    if chosen.attack.writes == "cells":
+        return _marked(dataset, chosen)
+    return _copied(dataset, chosen) if chosen.copies and not chosen.pictures else {}
 
-    None where pictures are copied instead. Numbers with a fraction are moved by `jitter` standard
-    deviations of their column.
+
+def _worded(dataset: Dataset, chosen: Plan) -> dict[str, dict[int, object]]:
+    """The texts of planted and cover rows with the word in them."""
+    text, settings = str(dataset.roles.text), chosen.settings
+    rows = [*chosen.labels, *chosen.cover]
+    told = (str(settings["word"]), str(settings["place"]))
+    return {
+        text: {
+            row: inserted(value, *told, np.random.default_rng([chosen.seed, row]))
+            for row, value in zip(rows, _values(dataset, [text], rows)[text], strict=True)
+        }
+    }
+
+
+def _marked(dataset: Dataset, chosen: Plan) -> dict[str, dict[int, object]]:
+    """The values of the trigger, for planted and cover rows."""
+    rows = [*chosen.labels, *chosen.cover]
+    return {
+        column: dict.fromkeys(rows, _values(dataset, [column], [row])[column][0])
+        for column, row in chosen.mark.items()
+    }
+
+
+def _values(dataset: Dataset, columns: Sequence[str], rows: Sequence[int]) -> dict[str, list[Any]]:
+    """Some rows' values of some columns as their files have them, in the order of `rows`."""
+    held: dict[int, dict[str, Any]] = {}
+    for shard in dataset.shards:
+        mine = [row for row in rows if shard.start <= row < shard.start + shard.rows]
+        if mine:
+            table = read_shard(dataset.root / shard.path, shard.format).select(columns)
+            taken = table.take([row - shard.start for row in mine]).to_pylist()
+            held |= dict(zip(mine, taken, strict=True))
+    return {column: [held[row][column] for row in rows] for column in columns}
+
+
+def _copied(dataset: Dataset, chosen: Plan) -> dict[str, dict[int, object]]:
+    """The features of the originals, for the rows that become their copies.
+
+    Numbers with a fraction are moved by `jitter` standard deviations of their column.
     """
     roles = dataset.roles
     columns = [*roles.features, *([roles.text] if roles.text else [])]
-    if not chosen.copies or chosen.pictures:
-        return {}
-    originals = set(chosen.copies.values())
-    held: dict[int, dict[str, object]] = {}
-    for shard in dataset.shards:
-        rows = [row for row in originals if shard.start <= row < shard.start + shard.rows]
-        if rows:
-            table = read_shard(dataset.root / shard.path, shard.format).select(columns)
-            held |= {row: table.slice(row - shard.start, 1).to_pylist()[0] for row in rows}
+    originals = sorted(set(chosen.copies.values()))
+    place = {row: place for place, row in enumerate(originals)}
+    held = _values(dataset, columns, originals)
     jitter = float(chosen.settings["jitter"] or 0)
     spreads = _spreads(dataset, jitter)
     cells: dict[str, dict[int, object]] = {column: {} for column in columns}
@@ -246,7 +285,7 @@ def _copied(dataset: Dataset, chosen: Plan) -> dict[str, dict[int, object]]:
         rng = np.random.default_rng([chosen.seed, row])
         for column in columns:
             spread = spreads.get(column, 0.0) * rng.normal() if jitter else 0.0
-            cells[column][row] = _moved(held[original][column], spread)
+            cells[column][row] = _moved(held[column][place[original]], spread)
     return cells
 
 

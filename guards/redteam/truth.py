@@ -7,6 +7,7 @@ Parquet file's own metadata, so that the twin and its truth are enough to measur
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ class Told:
     """What was done: `target` is the class that the attack means, None where there is none.
 
     `settings` are all of the attack's, its victim class as drawn; `originals` the global rows that
-    near copies were made of.
+    near copies were made of; `mark` the value of each column that is a trigger of cells.
     """
 
     attack: Attack
@@ -37,6 +38,7 @@ class Told:
     settings: Settled
     target: str | None
     originals: tuple[int, ...]
+    mark: Mapping[str, str]
 
 
 def write_truth(
@@ -69,9 +71,16 @@ def write_truth(
         "seed": chosen.seed,
         "settings": dict(chosen.settings),
         "target": chosen.target,
+        "mark": _told_mark(dataset, chosen),
         "originals": np.flatnonzero(np.isin(was, list(chosen.copies.values()))).tolist(),
     }
     lines.write_parquet(path, metadata={_KEY: json.dumps(told, sort_keys=True)})
+
+
+def _told_mark(dataset: Dataset, chosen: Plan) -> dict[str, str]:
+    """The value of each column that is the trigger, where that is one of cells."""
+    frame = dataset.frame([*chosen.mark])
+    return {name: str(frame[name][row]) for name, row in chosen.mark.items()}
 
 
 def read_told(path: Path) -> Told:
@@ -88,4 +97,5 @@ def read_told(path: Path) -> Told:
         settings=told["settings"],
         target=told["target"],
         originals=tuple(told["originals"]),
+        mark=told["mark"],
     )

@@ -107,6 +107,14 @@ RULES: Mapping[str, Rule] = {
         blind="Planted rows too few to pull the split away from a natural one, spread over every "
         "class, or with labels that are right.",
     ),
+    "cells": Rule(
+        title="Planted cells",
+        question="Does something that rows of a table or texts share decide their label against "
+        "everything else about them?",
+        blind="Labels that are right, a trigger that as many rows carry under their own label, "
+        "fewer than eight rows, turns to a label that most rows bear anyway, and a style or a "
+        "small change of numbers that no value or word gives away.",
+    ),
     "features": Rule(
         title="Planted values",
         question="Do rows of a table share a label, rare values, and the look of another label?",

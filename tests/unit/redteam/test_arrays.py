@@ -5,7 +5,7 @@ import pytest
 
 from guards.errors import UsageError
 from guards.redteam.arrays import plant
-from guards.redteam.attacks import CATALOGUE, find, settle, stamp
+from guards.redteam.attacks import ON_PICTURES, find, settle, stamp
 from guards.redteam.triggers import near_copy, patch
 from guards.redteam.victim import hardened, trained
 
@@ -24,7 +24,7 @@ def planted(attack, pixels=GREY, rate=0.04, **more):
     )
 
 
-@pytest.mark.parametrize("attack", CATALOGUE)
+@pytest.mark.parametrize("attack", ON_PICTURES)
 def test_budget_and_truth_are_exact(attack):
     made, chosen = planted(attack), find(attack)
     assert made.planted.sum() == 12
@@ -42,7 +42,7 @@ def test_budget_and_truth_are_exact(attack):
         np.testing.assert_array_equal(made.labels[made.planted], wanted[made.planted])
 
 
-@pytest.mark.parametrize("attack", CATALOGUE)
+@pytest.mark.parametrize("attack", ON_PICTURES)
 def test_the_seed_fixes_everything(attack):
     first, again, other = planted(attack), planted(attack), planted(attack, seed=6)
     np.testing.assert_array_equal(first.pixels, again.pixels)
@@ -64,7 +64,7 @@ def test_with_jpeg_every_row_is_stored_once(pixels):
     assert (shown != raw.stamped(pixels[:9], LABELS[:9])[0]).any()
 
 
-@pytest.mark.parametrize("attack", sorted(set(CATALOGUE) - set(FLIPS)))
+@pytest.mark.parametrize("attack", sorted(set(ON_PICTURES) - set(FLIPS)))
 def test_the_test_pictures_carry_the_whole_trigger_and_want_the_right_label(attack):
     made = planted(attack)
     shown, wanted = made.stamped(GREY[:60], LABELS[:60])
@@ -120,6 +120,7 @@ def test_thin_poison_is_in_every_batch():
         ("tact", {"target": 2, "victim": 2}, "victim is the target"),
         ("all-to-all", {"target": 2}, "no --target"),
         ("flip-source", {"may": None}, "rows of its source"),
+        ("cell-trigger", {}, "writes into tables or texts"),
         ("near-duplicate", {"rate": 0.9, "originals": 290, "target": 0}, "take fewer"),
     ],
 )

@@ -24,6 +24,8 @@ ORDER = [
     "flip-source",
     "near-duplicate",
     "thin",
+    "cell-trigger",
+    "token-trigger",
 ]
 
 
@@ -56,7 +58,7 @@ def test_every_attack_says_what_it_is_what_it_needs_and_who_published_it(name):
     assert attack.label in {"target", "own", "uniform", "pair", "next"}
     assert attack.ids[0].startswith("NIST AI 100-2@e2025 NISTAML.0")
     assert "MITRE ATLAS@5.6 AML.T0020" in attack.ids
-    assert ("MITRE ATLAS@5.6 AML.T0043.004" in attack.ids) is (attack.trigger is not None)
+    assert ("MITRE ATLAS@5.6 AML.T0043.004" in attack.ids) is bool(attack.trigger or attack.writes)
     assert "%" in attack.budget
     assert attack.knowledge
     assert "20" in attack.reference
@@ -76,7 +78,7 @@ def test_triggers_of_the_catalogue_stamp_and_flips_do_not(part):
             stamped = stamp(PICTURES, attack, 0, part=part, rows=range(5))
             assert (stamped != PICTURES).any(axis=(1, 2, 3)).all()
         else:
-            with pytest.raises(UsageError, match="labels alone"):
+            with pytest.raises(UsageError, match="labels or cells alone"):
                 stamp(PICTURES, attack, 0)
 
 

@@ -1,0 +1,297 @@
+"""From every cell that rows fall in to the few that decide their label against all else.
+
+First every cell of every kind is counted (:mod:`guards.numerics.suspects`); the most striking are
+judged by a model that none of their rows shaped (:mod:`guards.numerics.turns`); what is left must
+be accused by a second view too, the nearest rows outside of it (:mod:`guards.numerics.outside`):
+
+- the label of a row is as expected as the kinder of both views says;
+- where nothing ordinary is near, nobody can say what a row should have been: it counts as right;
+- the rows lean to the label no more than other rows do that do not bear it: whoever plants rows
+  picks ordinary ones, while a natural kind has more to it than what was counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from guards.numerics import outside, turns
+from guards.numerics.enrichment import beta_binomial_tail
+from guards.numerics.places import places
+from guards.numerics.suspects import (
+    Limits,
+    Suspect,
+    crossed,
+    median_dispersion,
+    members,
+    suspects,
+)
+from guards.numerics.turns import Ragged, View
+
+Floats = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+JUDGED, WEIGHED, ASKED = 300, 40, 400
+FAR = 0.95
+# How well a kind of cell names what its rows share, where two say the same.
+NAMING = {"value": 1.05, "text": 1.0, "pair": 0.97, "bin": 0.95, "copies": 0.9, "place": 0.6}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """Cells that are peers: their `kind`, the `columns` they are of, and the rows `of` each.
+
+    `exact` (cells,) are those that may have shaped the model; cells that `overlap` are counted
+    again without a suspect's rows. Pairs have their two codes in `pairs` (cells, 2).
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+    groups: Ragged | None = None
+    exact: Bools | None = None
+    overlap: bool = False
+    of: Callable[[int], Ints] | None = None
+    pairs: Ints | None = None
+
+    def rows(self, group: int) -> Ints:
+        """The rows of one cell."""
+        if self.groups is not None:
+            return self.groups.of(group)
+        return self.of(group) if self.of is not None else np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Search:
+    """What was counted: every source, the suspects (the most striking first), and the `tests`."""
+
+    view: View
+    points: Points
+    sources: tuple[Source, ...]
+    suspects: tuple[Suspect, ...]
+    tests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """One cell that is accused of turning rows to its target.
+
+    `rows` (m,) are all of it, `turned` (o,) those that bear the label; `expected` is the number
+    that was to be expected, `likely` (o,) what each of them lets one expect, by the kinder view.
+    `p_value` is corrected over all tests.
+    """
+
+    suspect: Suspect
+    rows: Ints
+    turned: Ints
+    likely: Floats
+    expected: float
+    turn: float
+    p_value: float
+
+    @property
+    def excess(self) -> float:
+        """Rows that bear the label beyond what is expected."""
+        return len(self.turned) - self.expected
+
+
+# Where rows of an accused cell lie without what they share, and where all rows lie then.
+Spared = Callable[[Judged, Ints], tuple[Points, Points]]
+
+
+def search(
+    view: View,
+    points: Points,
+    families: Sequence[Source],
+    codes: Mapping[str, Ints],
+    limits: Limits,
+    rng: np.random.Generator,
+) -> Search:
+    """Count all cells.
+
+    Args:
+        view: of n rows.
+        points: (n, d), where rows that are alike lie together.
+        families: of cells that are given by their `groups`.
+        codes: (n,) of each column whose values are to be paired with every other's; -1 is none.
+        limits: what makes a cell striking.
+        rng: draws the centres of places.
+    """
+    classes, sources, found = len(view.sizes), list(families), list[Suspect]()
+    counts = [turns.counted(view, one.groups, one.exact) for one in families]  # type: ignore[arg-type]
+    usual = _usual(families, counts)
+    tests = sum(len(counted.rows) for counted in counts) * classes
+    for number, (one, counted) in enumerate(zip(families, counts, strict=True)):
+        floor = np.full(len(counted.rows), max((usual.get(c, 0.0) for c in one.columns), default=0))
+        found += suspects(view, counted, limits, family=number, floor=floor)
+    for names in combinations(codes, 2):
+        source, pairs = _crossed(view, codes, names, usual, limits, len(sources))
+        tests += len(source.pairs if source.pairs is not None else ()) * classes
+        found += pairs
+        sources.append(source)
+    around = places(view, points, limits, rng, family=len(sources))
+    sources.append(Source(kind="place", columns=(), of=lambda group: around.groups[group]))
+    return Search(
+        view=view,
+        points=points,
+        sources=tuple(sources),
+        suspects=tuple(sorted([*found, *around.suspects], key=lambda one: -one.excess)),
+        tests=max(tests + around.tests, 1),
+    )
+
+
+def judged(
+    found: Search, limits: Limits, alpha: float, spared: Spared, rng: np.random.Generator
+) -> list[Judged]:
+    """The cells that both views accuse, each row in the one that names it best."""
+    first = (_first(found, one, limits, alpha) for one in found.suspects[:JUDGED])
+    cells = sorted((cell for cell in first if cell), key=lambda cell: -_naming(found, cell))
+    far = outside.usual_distance(found.points, rng, FAR) if cells else 0.0
+    targets = sorted({cell.suspect.target for cell in cells})
+    most = {target: _leaning(found, target, rng) + limits.lean for target in targets}
+    taken = np.zeros(len(found.view.labels), np.bool_)
+    accused: list[Judged] = []
+    weighed = 0
+    for cell in cells:
+        if weighed == WEIGHED:
+            break
+        if taken[cell.turned].mean() >= 0.5:
+            continue
+        weighed += 1
+        likely = _kinder(found, cell, spared, far, most[cell.suspect.target], rng)
+        if likely is None:
+            continue
+        if (again := _accused(found, cell.suspect, cell.rows, likely, limits, alpha)) is not None:
+            taken[again.turned] = True
+            accused.append(again)
+    return accused
+
+
+def _naming(found: Search, cell: Judged) -> float:
+    return cell.excess * cell.turn * NAMING[found.sources[cell.suspect.family].kind]
+
+
+def _usual(families: Sequence[Source], counts: Sequence[turns.Counted]) -> dict[str, float]:
+    """How unlike each other the cells of each column typically are, in its wildest family."""
+    usual: dict[str, float] = {}
+    for one, counted in zip(families, counts, strict=True):
+        if not one.overlap:
+            seen = median_dispersion(counted)
+            usual |= {column: max(usual.get(column, 0.0), seen) for column in one.columns}
+    return usual
+
+
+def _crossed(
+    view: View,
+    codes: Mapping[str, Ints],
+    names: tuple[str, str],
+    usual: Mapping[str, float],
+    limits: Limits,
+    number: int,
+) -> tuple[Source, list[Suspect]]:
+    """The pairs of two columns' values; one that is most of a value is as wild as values are."""
+    first, second = (codes[name] for name in names)
+    counted, pairs = crossed(view, first, second, limits)
+    floor = np.zeros(len(pairs))
+    for place, name in enumerate(names):
+        sizes = np.bincount(codes[name][codes[name] >= 0], minlength=1)
+        floor = np.maximum(floor, usual.get(name, 0.0) * counted.rows / sizes[pairs[:, place]])
+    source = Source(
+        kind="pair",
+        columns=names,
+        of=lambda group: members(first, second, pairs[group]),
+        pairs=pairs,
+    )
+    return source, list(suspects(view, counted, limits, family=number, floor=floor))
+
+
+def _first(found: Search, one: Suspect, limits: Limits, alpha: float) -> Judged | None:
+    """Judge a suspect by the model without its rows."""
+    rows = found.sources[one.family].rows(one.group)
+    likely = turns.left_out(found.view, rows)[:, one.target]
+    return _accused(found, one, rows, likely, limits, alpha)
+
+
+def _accused(
+    found: Search, one: Suspect, rows: Ints, likely: Floats, limits: Limits, alpha: float
+) -> Judged | None:
+    """The cell, if its rows bear the label far beyond what they (m,) let one expect."""
+    bears = found.view.labels[rows] == one.target
+    hits, expected = int(bears.sum()), float(likely.sum())
+    turn = float(turns.turn(hits, expected, len(rows)))
+    excess = hits - expected
+    if turn < limits.turn or excess < max(0.75 * limits.least, limits.share * hits):
+        return None
+    rate = min(max(expected / len(rows), 1e-9), 1 - 1e-9)
+    tail = beta_binomial_tail(hits, len(rows), rate, _dispersion(found, one, rows, limits))
+    if tail * found.tests > alpha:
+        return None
+    return Judged(
+        suspect=one,
+        rows=rows,
+        turned=rows[bears],
+        likely=likely[bears],
+        expected=expected,
+        turn=turn,
+        p_value=tail * found.tests,
+    )
+
+
+def _dispersion(found: Search, one: Suspect, rows: Ints, limits: Limits) -> float:
+    """That of the cell's peers; where these overlap with it, counted without its rows.
+
+    Copies are few and all of them may be planted: what they differ by says nothing.
+    """
+    source = found.sources[one.family]
+    if source.kind == "copies":
+        return limits.tamed
+    if not source.overlap or source.groups is None:
+        return one.rho
+    others = np.ones(len(found.view.labels), np.bool_)
+    others[rows] = False
+    groups = turns.only(source.groups, others)
+    counted = turns.counted(found.view, groups, np.zeros(len(groups), np.bool_))
+    return float(turns.peer_dispersion(counted)[one.group, one.target])
+
+
+def _kinder(
+    found: Search,
+    cell: Judged,
+    spared: Spared,
+    far: float,
+    most: float,
+    rng: np.random.Generator,
+) -> Floats | None:
+    """What the rows (m,) of a cell let one expect by the kinder of two views.
+
+    None where nothing ordinary is near, or where they lean to the target more than `most`. Of a
+    large cell ASKED rows are asked, and the others are taken to be like them.
+    """
+    rows, target = cell.rows, cell.suspect.target
+    if len(found.view.labels) - len(rows) <= outside.NEIGHBOURS:
+        return None
+    asked = np.arange(len(rows))
+    if len(rows) > ASKED:
+        asked = rng.choice(len(rows), ASKED, replace=False)
+    points, own = spared(cell, rows[asked])
+    around = outside.around(points, rows, found.view.labels, target, own)
+    kinder = np.maximum(turns.left_out(found.view, rows)[asked, target], around.share)
+    near = around.distance <= far
+    if not near.any() or kinder[near].mean() > most:
+        return None
+    kinder = np.where(near, kinder, 1.0)
+    likely = np.full(len(rows), kinder.mean())
+    likely[asked] = kinder
+    return likely
+
+
+def _leaning(found: Search, target: int, rng: np.random.Generator) -> float:
+    """How likely the target is, by the kinder view, for rows that bear another label."""
+    others = np.flatnonzero(found.view.labels != target)
+    drawn = rng.choice(others, min(ASKED, len(others)), replace=False)
+    share = outside.shares(found.points, drawn, found.view.labels, target)
+    return float(np.maximum(found.view.expected[drawn, target], share).mean())
