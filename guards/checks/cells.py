@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.data.case import Case
+from guards.data.labelled import label_words
 from guards.data.row_space import carriers, nearness
-from guards.data.table_features import label_words
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics import turns
 from guards.numerics.cell_search import Judged, Search, Source, judged, search

@@ -148,7 +148,7 @@ def _design(values: pl.Series, steps: int) -> Floats:
     else:
         known = np.isfinite(numbers)
         places = np.arange(1, steps + 1) / (steps + 1)
-        cuts = np.unique(np.quantile(numbers[known], places)) if known.any() else []
+        cuts = np.unique(np.quantile(numbers[known], places)).tolist() if known.any() else []
         shown = [np.where(known, numbers > cut, 0.5) for cut in cuts]
     lacking = values.is_null().to_numpy()
     columns = [*shown, *([lacking] if lacking.any() else [])]

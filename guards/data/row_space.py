@@ -14,8 +14,8 @@ import numpy as np
 
 from guards.data.columns import LEAST, Coded, Family, Part, columns_of
 from guards.data.dataset import Dataset
+from guards.data.labelled import label_words
 from guards.data.profile import values_of
-from guards.data.table_features import label_words
 from guards.data.texts import (
     Said,
     Texts,

@@ -142,7 +142,8 @@ def shared(texts: Texts, rows: Ints, *, share: float, usual: float) -> list[str]
 def _holding(weights: csr_array) -> Floats:
     """The share of the texts that hold each word."""
     counted = np.bincount(weights.indices, minlength=weights.shape[1])
-    return counted / max(weights.shape[0], 1)
+    shares: Floats = counted / max(weights.shape[0], 1)
+    return shares
 
 
 def _numbered(tokens: Sequence[Sequence[str]]) -> tuple[dict[str, int], Ints, Ints]:

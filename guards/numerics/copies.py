@@ -34,7 +34,7 @@ def repeated(columns: Sequence[Ints], *, least: int, most: float) -> list[Ints]:
     if not columns:
         return []
     mixed = [mix(codes.astype(np.uint64), place + 1) for place, codes in enumerate(columns)]
-    total = np.sum(mixed, axis=0, dtype=np.uint64)
+    total: Hashes = np.stack(mixed).sum(0, dtype=np.uint64)
     found: dict[int, Ints] = {}
     kinds = [total, *(total - own for own in mixed)] if len(columns) > 2 else [total]
     for signature in kinds:
@@ -78,7 +78,7 @@ def similar(signatures: Hashes, *, least: int, alike: float = ALIKE) -> list[Int
     graph = coo_array((np.ones(len(one)), (one, two)), shape=(n, n))
     family = connected_components(graph, directed=False)[1]
     groups = ragged(family.astype(np.int64))
-    return [groups.of(g) for g in np.flatnonzero(groups.sizes >= least)]
+    return [groups.of(g) for g in np.flatnonzero(groups.sizes >= least).tolist()]
 
 
 def mix(values: npt.NDArray[np.uint64], salt: int) -> Hashes:
@@ -96,4 +96,4 @@ def _equal(signature: Hashes, least: int, most: float) -> list[Ints]:
     large = np.flatnonzero(groups.sizes >= least)
     if groups.sizes[large].sum() > most * len(signature):
         return []
-    return [groups.of(g) for g in large]
+    return [groups.of(g) for g in large.tolist()]

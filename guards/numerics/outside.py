@@ -48,7 +48,7 @@ def around(points: Points, cell: Ints, labels: Ints, target: int, own: Points) -
     shares, distances = [], []
     for start in range(0, len(own), _AT_ONCE):
         some = own[start : start + _AT_ONCE]
-        far = squares[None] - 2 * some @ others.T + (some * some).sum(1)[:, None]
+        far: Points = squares[None] - 2 * some @ others.T + (some * some).sum(1)[:, None]
         near = np.argpartition(far, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
         shares.append(answers[near].mean(1))
         found = np.take_along_axis(far, near, 1)
@@ -77,6 +77,6 @@ def shares(points: Points, rows: Ints, labels: Ints, target: int) -> Floats:
 def _apart(points: Points, rows: Ints) -> Points:
     """Squared distances (m, n) of some rows to all, from themselves infinite."""
     squares = (points * points).sum(1)
-    far = squares[None] - 2 * points[rows] @ points.T + squares[rows][:, None]
+    far: Points = squares[None] - 2 * points[rows] @ points.T + squares[rows][:, None]
     far[np.arange(len(rows)), rows] = np.inf
     return far

@@ -98,4 +98,5 @@ def _dispersion(hits: Ints, expected: Floats, sizes: Ints) -> Floats:
     squares = np.sort((hits - expected) ** 2 / (rate * (1 - rate)), axis=0)
     usual = squares[: max(1, int(0.95 * len(squares)))].mean(0)
     seen = 1.5 * (usual - sizes) / np.maximum(sizes * (sizes - 1), 1)
-    return np.clip(seen, FLOOR * 2, 0.99)
+    told: Floats = np.clip(seen, FLOOR * 2, 0.99)
+    return told

@@ -67,7 +67,8 @@ def one_out(model: Ridge) -> Floats:
     """The scores (n, k) of every row by the model without it; they sum to 1 over the classes."""
     leverage = (model.half * model.design).sum(1) + 1 / len(model.design)
     left = model.residual / (1 - np.minimum(leverage, 1 - 1e-9))[:, None]
-    return model.wanted - left + model.means
+    scores: Floats = model.wanted - left + model.means
+    return scores
 
 
 def without(model: Ridge, rows: Ints) -> Floats:
@@ -83,4 +84,5 @@ def without(model: Ridge, rows: Ints) -> Floats:
     middle, share = -inside.sum(0) / rest, -model.wanted[rows].sum(0) / rest
     gram = model.gram - inside.T @ inside - rest * np.outer(middle, middle)
     moments = model.moments - inside.T @ model.wanted[rows] - rest * np.outer(middle, share)
-    return (inside - middle) @ np.linalg.solve(gram, moments) + share + model.means
+    scores: Floats = (inside - middle) @ np.linalg.solve(gram, moments) + share + model.means
+    return scores
