@@ -352,7 +352,7 @@ def tabulated(lines: list[runs.Line]) -> str:
     for line in lines:
         groups[line["set"], line["attack"], line["rate"]].append(line)
     ordered = sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] != "none", item[0]))
-    return "\n\n".join([ours(ordered), theirs(ordered), ablation(lines)])
+    return "\n\n".join([ours(ordered), theirs(ordered), alone(ordered), ablation(lines)])
 
 
 def ours(ordered: list[tuple[tuple[str, str, float], list[runs.Line]]]) -> str:
@@ -414,6 +414,18 @@ def theirs(ordered: list[tuple[tuple[str, str, float], list[runs.Line]]]) -> str
             cells.append(f"{mean(told, 'tpr')} / {mean(told, 'fpr', 4)}" if told else "-")
         rows.append((name, attack, f"{rate:.1%}", *cells))
     return runs.table(("set", "attack", "rate", "toadstone TPR / FPR", *names), rows)
+
+
+def alone(ordered: list[tuple[tuple[str, str, float], list[runs.Line]]]) -> str:
+    """The share of the planted rows that each rule alone holds, those that hold any."""
+    lines = [line for _, group in ordered for line in group]
+    rules = sorted({rule for line in lines for rule, told in line["rules"].items() if told["tpr"]})
+    rows = []
+    for (name, attack, rate), group in ordered:
+        if attack != "none":
+            told = [[line["rules"].get(rule, {}) for line in group] for rule in rules]
+            rows.append((name, attack, f"{rate:.1%}", *(mean(one, "tpr") for one in told)))
+    return runs.table(("set", "attack", "rate", *rules), rows)
 
 
 def ablation(lines: list[runs.Line]) -> str:
