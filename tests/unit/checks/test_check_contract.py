@@ -117,7 +117,7 @@ def test_no_contract_is_a_skip(table_case):
     ],
 )
 def test_what_is_no_suite_is_refused(table_case, document):
-    with pytest.raises(Malformed, match="suite"):
+    with pytest.raises(Malformed, match=r"suite|contract"):
         examine(table_case(FRAME, contract=document))
     assert isinstance(run("contract", table_case(FRAME, contract=document)).outcome, Failed)
 
