@@ -40,6 +40,7 @@ ARROWS = {
     "history": {"data", "provenance", "record", "findings", "verdict", "digest"},
     "budget": {"checks", "verdict"},
     "inputs": {"data", "provenance", "publish", "verdict", "digest"},
+    "contracts": {"checks", "data", "provenance", "publish", "findings", "verdict", "digest"},
     "explain": {"explain", "checks", "data", "numerics", "findings", "verdict", "digest"},
     "bundle": {
         *("data", "report", "record", "provenance", "verdict", "findings", "digest", "explain"),

@@ -132,7 +132,7 @@ def _finding(result: Result) -> Finding:
         severity=SEVERITIES[expectation.severity],
         confidence=Confidence.HIGH,
         subject=Subject(kind="column" if columns else "dataset", name=", ".join(columns)),
-        summary=f"{expectation.kind}{f' ({about})' if about else ''} {_told(result)}",
+        summary=f"{expectation.kind}{f' ({about})' if about else ''} {result.told}",
         evidence=(
             Evidence(
                 statistic="rows that break the expectation",
@@ -148,17 +148,6 @@ def _finding(result: Result) -> Finding:
         ),
         remedy="send the rows back to their producer, or change the contract on purpose",
     )
-
-
-def _told(result: Result) -> str:
-    if result.error:
-        return f"could not be evaluated: {result.error}"
-    if result.elements:
-        return f"is broken by {result.unexpected} of {result.elements} rows"
-    observed = result.result.get("observed_value")
-    if isinstance(observed, bool | int | float | str):
-        return f"is broken: observed {printable(str(observed))[:80]}"
-    return "is broken"
 
 
 def _row_scores(broken: Sequence[Result]) -> Iterator[RowScore]:

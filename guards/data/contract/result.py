@@ -11,6 +11,7 @@ from typing import Any
 
 from guards.data.contract.suite import Expectation, Suite
 from guards.provenance.strictjson import MAX_INTEGER
+from guards.text import printable
 
 PARTIAL = 20  # rows named in a result, as in GX
 WITHHELD = "(text)"
@@ -39,6 +40,20 @@ class Result:
     def elements(self) -> int:
         """Rows it speaks of; 0 where it is not about rows."""
         return int(self.result.get("element_count") or 0)
+
+    @property
+    def told(self) -> str:
+        """What is wrong, to follow the name of the expectation."""
+        if self.success:
+            return "is kept"
+        if self.error:
+            return f"could not be evaluated: {self.error}"
+        if self.elements:
+            return f"is broken by {self.unexpected} of {self.elements} rows"
+        observed = self.result.get("observed_value")
+        if isinstance(observed, bool | int | float | str):
+            return f"is broken: observed {printable(str(observed))[:80]}"
+        return "is broken"
 
     @property
     def document(self) -> dict[str, Any]:
