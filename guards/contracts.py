@@ -15,6 +15,7 @@ from guards.checks.contract import SEVERITIES
 from guards.data.contract.datadocs import page
 from guards.data.contract.diff import Change, difference
 from guards.data.contract.infer import infer
+from guards.data.contract.peer import MISSING
 from guards.data.contract.result import Result, validation
 from guards.data.contract.runner import source_of, validate
 from guards.data.contract.suite import Suite, parse_suite
@@ -130,9 +131,7 @@ def docs(checked: Checked) -> bytes:
     try:
         return page(validation(checked.suite, checked.results))
     except ModuleNotFoundError as error:
-        raise UsageError(
-            "Data Docs need Great Expectations: pip install 'toadstone[gx]'"
-        ) from error
+        raise UsageError(f"--datadocs: {MISSING}") from error
 
 
 def compare(old: Path, new: Path) -> tuple[Change, ...]:
