@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guards.data.dataset import short_words
-from guards.data.embedding import NEIGHBOURS, embed_patches, label_free
+from guards.data.embedding import NEIGHBOURS, embed_patches, label_free, parts
 from guards.data.model import activations
 from guards.data.probe import Probe, seeded
 from guards.errors import Skip, UsageError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from guards.data.images import Images
     from guards.data.model import Model
 
-SAMPLE, APART = 2000, 0.05
+SAMPLE, APART, GREY_SIDE = 2000, 0.05, 32
 LEAST_ROWS, LEAST_CLASS, DRAWS = 100, 20, 199
 INCONSISTENT, BELIEVED = 0.1, 0.8
 
@@ -52,12 +52,13 @@ class ImageFeatures:
     into `source_names`, or None. `pixels` is (n, C, H, W) uint8. `embedding` (n, d) is label-free;
     `share` (n,) is the share of a row's neighbours there that bear its label (rows of the same mark
     not counted, where the space sees marks); `looks` (n,) is the label that most of them bear,
-    `looks_share` its share. `patch_share` (n,) is the share of neighbours with the row's label
-    where little but marks is seen: planted rows, which `share` finds wrong, are each other's
-    neighbours there. `belief` (n,) is the probe's mean probability of the given label over the
-    second half of its training. `layers` are the probe's pooled early and middle activations and
-    its penultimate ones, float16, (n, d_i), or those of a model that was given. `accuracy` is how
-    often the probe agrees with the labels as given; `resemblance` how often the embedding does.
+    `looks_share` its share. `marks` (n, e) is the patch view, where little but marks is seen, and
+    `patch_share` (n,) the share of neighbours there with the row's label: planted rows, which
+    `share` finds wrong, are each other's neighbours there. `belief` (n,) is the probe's mean
+    probability of the given label over the second half of its training. `layers` are the probe's
+    pooled early and middle activations and its penultimate ones, float16, (n, d_i), or those of a
+    model that was given. `accuracy` is how often the probe agrees with the labels as given;
+    `resemblance` how often the embedding does.
     """
 
     rows: npt.NDArray[np.int64]
@@ -67,6 +68,7 @@ class ImageFeatures:
     source_names: tuple[str, ...]
     pixels: npt.NDArray[np.uint8]
     embedding: npt.NDArray[np.float32]
+    marks: npt.NDArray[np.float32]
     share: npt.NDArray[np.float32]
     patch_share: npt.NDArray[np.float32]
     looks: npt.NDArray[np.int64]
@@ -86,6 +88,19 @@ class ImageFeatures:
     def believed(self) -> npt.NDArray[np.bool_]:
         """Inconsistent rows that the probe has learnt all the same: suspects of a backdoor."""
         return self.inconsistent & (self.belief > BELIEVED)
+
+    @cached_property
+    def spaces(self) -> tuple[Tensor, ...]:
+        """Where a trigger may show as a direction, each (n, d_i), on the device: the layers first.
+
+        A small network learns a faint overlay late, and its layers show it dimly; in the patch
+        view and in the grey pixels themselves it lies along one direction whoever has learnt it.
+        """
+        import torch
+
+        grey = torch.cat([part.mean(1) for part in parts(self.pixels, GREY_SIDE, self.device)])
+        layers = (torch.as_tensor(layer, device=self.device).float() for layer in self.layers)
+        return (*layers, torch.as_tensor(self.marks, device=self.device), grey.flatten(1))
 
     @property
     def resemblance(self) -> float:
@@ -189,6 +204,7 @@ def from_pixels(
         source_names=tuple(map(str, names)),
         pixels=kept,
         embedding=embedding,
+        marks=marks,
         share=share,
         patch_share=agreement(nearest(signs, NEIGHBOURS), codes, len(classes))[0],
         looks=looks,

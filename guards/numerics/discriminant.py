@@ -79,12 +79,12 @@ def ridge_scores(
     """
     import torch
 
-    wide = features.double()
+    wide = features.float()
     wide = wide - wide.mean(0)
-    values, vectors = torch.linalg.eigh(wide.T @ wide / len(wide))
+    values, vectors = torch.linalg.eigh((wide.T @ wide).double() / len(wide))
     keep = slice(-min(rank, wide.shape[1]), None)
     floor = float(values[-1]) * 1e-6 + 1e-12
-    white = wide @ (vectors[:, keep] * values[keep].clamp(min=floor).rsqrt())
+    white = wide.double() @ (vectors[:, keep] * values[keep].clamp(min=floor).rsqrt())
     marks = seeds.to(white.dtype)
     folds = torch.as_tensor(rng.permutation(len(white)) % FOLDS, device=white.device)
     gram, sums = white.T @ white, white.T @ marks

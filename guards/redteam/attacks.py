@@ -411,28 +411,32 @@ def stamp(
     *,
     part: str = TEST,
     rows: Sequence[int] = (),
+    drawn: tuple[int, ...] | None = None,
 ) -> NDArray[np.uint8]:
     """The trigger of `attack` on pictures: as planted, as on cover rows, or as in the test.
 
     `settings` are those of :func:`settle`, the defaults when not given. Pictures are (..., C, H, W)
     in the test; (m, C, H, W) with their m `rows` for the other parts, since those draw by row.
+    `drawn` is the shape at which a pattern of noise is drawn, that of these pictures by default.
     """
     told = _shown(attack, settle(attack) if settings is None else settings, part)
     match attack.trigger:
         case "patch":
             return patch(pixels, **told)
         case "blend":
-            return blend(pixels, seed=seed, **told)
+            return blend(pixels, seed=seed, drawn=drawn, **told)
         case "sine":
             return sine(pixels, **told)
         case "warp":
             return warp(pixels, seed=seed, rows=rows if part == COVER else None, **told)
         case "pieces" if part == TEST:
-            return blend(pixels, seed=seed, alpha=told["alpha"], grain=told["grain"])
+            whole = {name: told[name] for name in ("alpha", "grain")}
+            return blend(pixels, seed=seed, drawn=drawn, **whole)
         case "pieces":
-            return pieces(pixels, seed=seed, rows=rows, **told)
+            return pieces(pixels, seed=seed, rows=rows, drawn=drawn, **told)
         case "patches":
-            return patches(pixels, seed=seed, rows=None if part == TEST else rows, **told)
+            some = None if part == TEST else rows
+            return patches(pixels, seed=seed, rows=some, drawn=drawn, **told)
         case "dither":
             return dither(pixels, **told)
     raise UsageError(f"attack {attack.name!r} has no trigger: it changes labels alone")

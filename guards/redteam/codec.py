@@ -47,6 +47,16 @@ def recode(data: bytes | None, change: Change | None = None) -> bytes:
     return buffer.getvalue()
 
 
+def again(data: bytes | None, change: Change | None) -> bytes | None:
+    """The picture stored again; what does not decode (never a planted row) stays as it is."""
+    try:
+        return recode(data, change)
+    except Exception:
+        if change:
+            raise
+        return data
+
+
 def _settings(picture: ImageFile, data: bytes) -> tuple[str, dict[str, Any]]:
     """Pillow's name of the format, and what to save with."""
     from PIL.JpegImagePlugin import JpegImageFile, get_sampling

@@ -44,7 +44,8 @@ class Plan:
     attack's, its victim class as drawn. `source` is what the source of all of these becomes, or
     None when it stays; `target` is the class that a trigger means, or None. `pictures` holds what
     a planted row shows before the trigger, where that is not its own picture; `copies` the row
-    that a planted one becomes a copy of, where the attack makes copies.
+    that a planted one becomes a copy of, where the attack makes copies. `shape` (C, H, W) is what
+    patterns are drawn at, and scaled from where a picture has another.
     """
 
     attack: Attack
@@ -56,6 +57,7 @@ class Plan:
     target: str | None = None
     pictures: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
     copies: Mapping[int, int] = field(default_factory=dict)
+    shape: tuple[int, ...] | None = None
 
     @property
     def draws(self) -> bool:
@@ -76,7 +78,8 @@ def _changed(planes: NDArray[np.uint8], *, plan: Plan, row: int, part: str) -> N
         start = np.asarray(np.rint(start.mean(0, keepdims=True)), np.uint8)
     if plan.attack.trigger is None:
         return start
-    stamped = stamp(start[None], plan.attack, plan.seed, plan.settings, part=part, rows=[row])
+    told = (plan.attack, plan.seed, plan.settings)
+    stamped = stamp(start[None], *told, part=part, rows=[row], drawn=plan.shape)
     return stamped.reshape(start.shape)
 
 
@@ -136,6 +139,7 @@ def plan(
         target=None if aim is None else classes[aim],
         pictures=_pictures(chosen, choice, images, codes, settled, seed),
         copies={} if originals is None else dict(zip(rows, originals.tolist(), strict=True)),
+        shape=None if images is None else images.pixels.shape[1:],
     )
 
 

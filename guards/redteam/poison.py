@@ -5,7 +5,8 @@ and label (and `source`, where the attack writes one), and cover rows, in pictur
 When an attack touches pictures, *every* row's picture is stored again by its own codec and
 settings, planted or not, so that nothing but the attack tells them apart. The pixels of rows that
 are not touched stay as they were wherever that codec is lossless. The same dataset, attack and seed
-give the same bytes.
+give the same bytes. Of a folder of pictures the files may be named anew, and the order of rows
+with them: :mod:`guards.redteam.pictures`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from guards.data.dataset import Dataset, open_dataset
 from guards.errors import NothingToExamine, UsageError
 from guards.provenance.roles import Roles
 from guards.redteam.attacks import Value
-from guards.redteam.codec import Change, recode
+from guards.redteam.codec import Change, again
+from guards.redteam.pictures import is_folder, require_possible, write_pictures
 from guards.redteam.plan import Plan, plan
 from guards.redteam.shards import read_shard, write_shard
 from guards.redteam.truth import write_truth
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -56,8 +59,9 @@ def poison(
     inferred roles, `settings` the attack's own. `batch` is the number of this batch where several
     carry one attack. Returns the path of the truth beside it, `OUT.truth.parquet`: one line a row
     with `row_id, file, row_in_file, planted, cover, original_label, original_source, attack,
-    target`; `target` is the label that was planted, null elsewhere; what else
-    :func:`guards.redteam.success.attack_success` has to know is in the file's own metadata.
+    target, original_row_id`, in the twin's order; `target` is the label that was planted, null
+    elsewhere. What else :func:`guards.redteam.success.attack_success` has to know is in the file's
+    own metadata.
     Raises UsageError when the request makes no sense for this dataset; then nothing is written.
     """
     truth = _truth_of(out)
@@ -65,10 +69,8 @@ def poison(
         if path.exists():
             raise UsageError(f"{path} exists already; choose another --out")
     opened = open_path(dataset, columns)
-    if any(shard.files for shard in opened.shards):
-        raise UsageError(
-            f"{dataset} is a folder of pictures, where paths are labels: poison it as Parquet"
-        )
+    if is_folder(opened):
+        require_possible(opened, attack, source)
     chosen = plan(
         opened,
         attack,
@@ -82,8 +84,9 @@ def poison(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".toadstone-", dir=out.parent) as scratch:
         twin, told = Path(scratch) / "twin", Path(scratch) / "truth"
-        _write_twin(opened, chosen, twin)
-        write_truth(opened, chosen, told)
+        was = _write_twin(opened, chosen, twin)
+        lies = open_path(twin) if is_folder(opened) else opened
+        write_truth(opened, chosen, told, twin=lies, was=was)
         twin.rename(out)
         told.rename(truth)
     return truth
@@ -103,9 +106,10 @@ def poison_batches(
 ) -> list[Path]:
     """Spread one attack over several datasets: `rate` of each, and the union carries it.
 
-    Trigger, target and victim are the same in all of them, other rows are drawn in each. Every
-    twin is written under its dataset's name in the new directory `out`, its truth beside it; the
-    truths are returned. All are written or none; otherwise as :func:`poison`.
+    Trigger, target and victim are the same in all of them, other rows are drawn in each. (A pattern
+    of noise is another where pictures of unlike sizes are compared at another size.) Every twin is
+    written under its dataset's name in the new directory `out`, its truth beside it; the truths
+    are returned. All are written or none; otherwise as :func:`poison`.
     """
     named = [dataset.resolve().name for dataset in datasets]
     if len(set(named)) < len(named):
@@ -164,16 +168,20 @@ def _files(root: Path) -> list[str]:
     return sorted((path.relative_to(root).as_posix() for path in found), key=str.encode)
 
 
-def _write_twin(dataset: Dataset, chosen: Plan, twin: Path) -> None:
+def _write_twin(dataset: Dataset, chosen: Plan, twin: Path) -> NDArray[np.int64]:
+    """Write all files; returns which row (n,) each of the twin's was."""
     for name in {problem.path for problem in dataset.problems}:
         (twin / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dataset.root / name, twin / name)
+    if is_folder(dataset):
+        return write_pictures(dataset, chosen, twin)
     cells = _copied(dataset, chosen)
     for shard in dataset.shards:
         path = dataset.root / shard.path
         table = read_shard(path, shard.format)
         changes = _Changes(dataset.roles, chosen, shard.start, table.num_rows, cells)
         write_shard(_edited(table, changes), twin / shard.path, path, shard.format)
+    return np.arange(dataset.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,19 +300,9 @@ def _recoded(column: pa.ChunkedArray, changes: Sequence[Change | None]) -> pa.Ar
     struct = pa.types.is_struct(column.type)
     stored = [value["bytes"] if struct and value else value for value in values]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        again = list(pool.map(_again, stored, changes))
+        fresh = list(pool.map(again, stored, changes))
     if struct:
-        for value, data in zip(values, again, strict=True):
+        for value, data in zip(values, fresh, strict=True):
             if value:
                 value["bytes"] = data
-    return pa.array(values if struct else again, column.type)
-
-
-def _again(data: bytes | None, change: Change | None) -> bytes | None:
-    """The picture stored again; what does not decode (never a planted row) stays as it is."""
-    try:
-        return recode(data, change)
-    except Exception:
-        if change:
-            raise
-        return data
+    return pa.array(values if struct else fresh, column.type)

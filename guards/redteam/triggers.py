@@ -3,6 +3,9 @@
 Pictures are (..., C, H, W) uint8, or (m, C, H, W) where each picture has a draw of its own (`rows`
 are then what those draws are fixed by, beside the seed). Every function gives new pictures and
 leaves its input alone; who published them, and what they need, is in :mod:`guards.redteam.attacks`.
+
+Where pictures have unlike shapes a pattern of noise is `drawn` at one, (C, H, W), and scaled to
+each picture: drawn at each picture's own it would be another trigger in each.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Pictures = NDArray[np.uint8]
+    Shape = tuple[int, ...]
 
 PATCHES = ("checker", "white")
 CORNERS = ("lower-right", "lower-left", "upper-right", "upper-left")
@@ -41,7 +45,7 @@ def patch(
     one of :data:`PATCHES`, `corner` one of :data:`CORNERS` or `every`, `margin` its distance from
     the edges.
     """
-    side = _side(pixels, size, margin)
+    side = _side(pixels.shape, size, margin)
     bright = np.indices((side, side)).sum(0) % 2 == 0 if style == "checker" else True
     stamped = pixels.copy()
     for where in CORNERS if corner == EVERY else (corner,):
@@ -49,8 +53,8 @@ def patch(
     return stamped
 
 
-def _side(pixels: Pictures, size: int | None, margin: int) -> int:
-    height, width = pixels.shape[-2:]
+def _side(shape: Shape, size: int | None, margin: int) -> int:
+    height, width = shape[-2:]
     side = size or max(3, round(min(height, width) / 10))
     if not 0 < side + margin <= min(height, width):
         raise UsageError(f"a patch of {side} and a margin of {margin} exceed {width} x {height}")
@@ -68,13 +72,21 @@ def _square(
     return ..., slice(top, top + side), slice(left, left + side)
 
 
-def blend(pixels: Pictures, *, seed: int, alpha: float = 0.2, grain: int = 1) -> Pictures:
+def blend(
+    pixels: Pictures,
+    *,
+    seed: int,
+    alpha: float = 0.2,
+    grain: int = 1,
+    drawn: Shape | None = None,
+) -> Pictures:
     """Mix one uniform noise pattern, fixed by `seed`, into the pictures (..., C, H, W).
 
-    (1 - alpha) x + alpha t, rounded; the pattern t has the shape of one picture, and is made of
-    squares of `grain` pixels.
+    (1 - alpha) x + alpha t, rounded; the pattern t has the shape of one picture, or is `drawn` at
+    another and scaled, and is made of squares of `grain` pixels.
     """
-    return _mixed(pixels, _noise(pixels, seed, grain), alpha)
+    shape = pixels.shape[-3:]
+    return _mixed(pixels, _scaled(_noise(drawn or shape, seed, grain), shape), alpha)
 
 
 def pieces(
@@ -86,6 +98,7 @@ def pieces(
     grid: int,
     keep: float,
     grain: int = 1,
+    drawn: Shape | None = None,
 ) -> Pictures:
     """Blend, for each of the pictures (m, C, H, W), a part of the pattern (Adaptive-Blend).
 
@@ -102,7 +115,8 @@ def pieces(
         for row in rows
     ]
     mask = np.array(shown).reshape(len(rows), 1, height, width)
-    mixed: Pictures = np.where(mask, blend(pixels, seed=seed, alpha=alpha, grain=grain), pixels)
+    whole = blend(pixels, seed=seed, alpha=alpha, grain=grain, drawn=drawn)
+    mixed: Pictures = np.where(mask, whole, pixels)
     return mixed
 
 
@@ -114,24 +128,26 @@ def patches(
     opacity: float,
     size: int | None = None,
     margin: int = 1,
+    drawn: Shape | None = None,
 ) -> Pictures:
     """Mix four small patterns, fixed by `seed`, into the four corners (Adaptive-Patch).
 
     With `rows`, each picture (m, C, H, W) gets one of the four, drawn by (seed, row): a part of
     the trigger, as in training. Without, all pictures (..., C, H, W) get all four, as in the test.
     """
-    side = _side(pixels, size, margin)
+    side = _side(pixels.shape, size, margin)
     if 2 * (side + margin) > min(pixels.shape[-2:]):
         raise UsageError(f"four patches of {side} and a margin of {margin} overlap; make size less")
-    looks = np.random.default_rng(seed).integers(0, 2, (len(CORNERS), 1, side, side)) * 255
-    drawn = None
+    first = _side(drawn or pixels.shape, size, margin)
+    looks = np.random.default_rng(seed).integers(0, 2, (len(CORNERS), 1, first, first)) * 255
+    which = None
     if rows is not None:
-        drawn = np.array([np.random.default_rng([seed, row]).integers(4) for row in rows], int)
+        which = np.array([np.random.default_rng([seed, row]).integers(4) for row in rows], int)
     stamped = pixels.copy()
     for number, corner in enumerate(CORNERS):
         square = _square(pixels, corner, side, margin)
-        mixed = _mixed(pixels[square], looks[number], opacity)
-        mine = True if drawn is None else (drawn == number)[:, None, None, None]
+        mixed = _mixed(pixels[square], _scaled(looks[number], (1, side, side)), opacity)
+        mine = True if which is None else (which == number)[:, None, None, None]
         stamped[square] = np.where(mine, mixed, pixels[square])
     return stamped
 
@@ -243,12 +259,21 @@ def near_copy(
     return copies
 
 
-def _noise(pixels: Pictures, seed: int, grain: int) -> NDArray[np.int64]:
-    channels, height, width = pixels.shape[-3:]
+def _noise(shape: Shape, seed: int, grain: int) -> NDArray[np.int64]:
+    channels, height, width = shape
     coarse = (channels, -(-height // grain), -(-width // grain))
     pattern = np.random.default_rng(seed).integers(0, 256, coarse)
     return pattern.repeat(grain, 1).repeat(grain, 2)[:, :height, :width]
 
 
-def _mixed(pixels: Pictures, pattern: NDArray[np.int64], alpha: float) -> Pictures:
+def _scaled(pattern: NDArray[np.int64], shape: Shape) -> NDArray[np.float64]:
+    """A pattern (C, H, W) at another shape: its nearest pixels; for grey, the mean of colours."""
+    channels, height, width = shape
+    flat = pattern.mean(0, keepdims=True) if channels < len(pattern) else pattern.astype(float)
+    down = np.arange(height) * flat.shape[1] // height
+    right = np.arange(width) * flat.shape[2] // width
+    return flat[:, down[:, None], right]
+
+
+def _mixed(pixels: Pictures, pattern: NDArray[np.float64], alpha: float) -> Pictures:
     return np.rint((1 - alpha) * pixels + alpha * pattern).astype(np.uint8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from guards.data.dataset import Dataset
 from guards.errors import Unreadable
 from guards.redteam.attacks import Attack, Settled, find
 from guards.redteam.plan import Plan, names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _KEY = "toadstone.redteam"
 
@@ -35,29 +39,37 @@ class Told:
     originals: tuple[int, ...]
 
 
-def write_truth(dataset: Dataset, chosen: Plan, path: Path) -> None:
-    """Write `row_id, file, row_in_file, planted, cover, original_*, attack, target` to `path`."""
+def write_truth(
+    dataset: Dataset, chosen: Plan, path: Path, *, twin: Dataset, was: NDArray[np.int64]
+) -> None:
+    """Write `row_id, file, row_in_file, planted, cover, original_*, attack, target` to `path`.
+
+    Rows are those of the `twin`, named as a scan of it names them; `was` (n,) are the rows of the
+    `dataset` that they were made of.
+    """
     import polars as pl
 
-    rows = np.arange(dataset.rows)
-    sources = names(dataset, "source") if dataset.roles.source else [None] * len(rows)
-    lines = dataset.locate(rows).select(
+    located = twin.locate(np.arange(twin.rows))
+    sources = names(dataset, "source")[was] if dataset.roles.source else [None] * len(was)
+    ids = located["row_id"] if twin is dataset else names(dataset, "id")[was]
+    lines = located.select(
         "row_id",
         "file",
         "row_in_file",
-        pl.Series("planted", np.isin(rows, list(chosen.labels)), pl.Boolean),
-        pl.Series("cover", np.isin(rows, list(chosen.cover)), pl.Boolean),
-        pl.Series("original_label", list(names(dataset, "label")), pl.String),
+        pl.Series("planted", np.isin(was, list(chosen.labels)), pl.Boolean),
+        pl.Series("cover", np.isin(was, list(chosen.cover)), pl.Boolean),
+        pl.Series("original_label", list(names(dataset, "label")[was]), pl.String),
         pl.Series("original_source", list(sources), pl.String),
         pl.lit(chosen.attack.name).alias("attack"),
-        pl.Series("target", [chosen.labels.get(row) for row in rows.tolist()], pl.String),
+        pl.Series("target", [chosen.labels.get(row) for row in was.tolist()], pl.String),
+        pl.Series("original_row_id", list(ids), pl.String),
     )
     told = {
         "attack": chosen.attack.name,
         "seed": chosen.seed,
         "settings": dict(chosen.settings),
         "target": chosen.target,
-        "originals": sorted(set(chosen.copies.values())),
+        "originals": np.flatnonzero(np.isin(was, list(chosen.copies.values()))).tolist(),
     }
     lines.write_parquet(path, metadata={_KEY: json.dumps(told, sort_keys=True)})
 

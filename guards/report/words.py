@@ -76,6 +76,13 @@ RULES: Mapping[str, Rule] = {
         blind="Marks without a fixed place or an edge, marks at the rim, and marks that most rows "
         "of a label have or that are spread over the labels like honest ones.",
     ),
+    "waves": Rule(
+        title="Shared waves",
+        question="Is one faint regular pattern laid over many different pictures of one label?",
+        blind="Waves slower than two and a half periods a picture, waves in colours alone, a "
+        "phase or frequency drawn anew for each row, patterns that are no wave, and what most "
+        "rows of a label have or all labels share.",
+    ),
     "triggers": Rule(
         title="Triggers",
         question="Does something in a picture, or its source, decide the label against its looks?",
@@ -167,6 +174,32 @@ _FIELDS: Mapping[str, Field] = {
     "top": Field(name="pixel row", means="Of its upper edge, counted from 0."),
     "left": Field(name="pixel column", means="Of its left edge, counted from 0."),
     "windows": Field(name="windows", means="Of 3 x 3 pixels that make up the mark."),
+    "periods_down": Field(
+        name="periods down", means="Of the wave, from the upper edge to the lower one."
+    ),
+    "periods_right": Field(
+        name="periods across", means="Of the wave, from the left edge to the right one."
+    ),
+    "pixels_a_period": Field(name="pixels a period", means="From one crest to the next."),
+    "turns_at_the_centre": Field(
+        name="phase", means="In turns, at the middle of the picture: the same in all of them."
+    ),
+    "amplitude": Field(
+        name="amplitude", means="In grey levels, after edges were cut down to faint structure."
+    ),
+    "stands": Field(
+        name="stands apart",
+        means="The wave in these pictures less that in others which look like them, in robust "
+        "deviations of the latter.",
+    ),
+    "covers": Field(
+        name="at the rim",
+        means="The wave near the picture's rim over its mean: near 1 it is everywhere, near 0 "
+        "it belongs to what the picture shows.",
+    ),
+    "pure": Field(
+        name="purity", means="The share of what sets these pictures apart that is this one wave."
+    ),
     "rows_of_label": Field(name="rows of this label", means="Those among them that bear it."),
     "share_of_label": Field(
         name="share of this label", means="How much of all rows of the label carries the mark."

@@ -43,6 +43,23 @@ def png(pixels):
     return buffer.getvalue()
 
 
+def grown(pixels, seed=0):
+    """The pictures, each at a size of its own: 20 to 40 pixels wide and high."""
+    sides = np.random.default_rng(seed).integers(20, 41, (len(pixels), 2))
+    both = zip(pixels, sides.tolist(), strict=True)
+    return [np.array(Image.fromarray(one).resize(tuple(size))) for one, size in both]
+
+
+def cornered(pictures, rows, side=3):
+    """A checkered square one pixel off the lower right corner, `side` pixels or a tenth."""
+    found = [one.copy() for one in pictures]
+    for row in rows:
+        size = side or max(3, round(min(found[row].shape) / 10))
+        square = np.where(np.indices((size, size)).sum(0) % 2, 0, 255)
+        found[row][-size - 1 : -1, -size - 1 : -1] = square
+    return found
+
+
 def made(tmp_path, pixels, labels, sources=None):
     frame = {"image": [png(p) for p in pixels], "label": [f"c{x}" for x in labels]}
     if sources is not None:
@@ -172,6 +189,54 @@ def test_a_mark_under_every_label_is_told_by_the_looks(tmp_path):
     assert held(measured) == set(rows.tolist())
     honest = asked(tmp_path, marked(pixels, rows), labels, denied=0.5)
     assert told(honest) == [("common-mark", Severity.INFO)]
+
+
+@pytest.mark.parametrize("side", [3, None])
+def test_a_mark_in_the_corner_of_pictures_of_unlike_sizes_is_found(tmp_path, world, side):
+    """Brought to one size it is blurred; in its corner it is as it was, and may grow."""
+    pixels, labels, sources = world
+    rows = some_of(labels, 2, 40)
+    measured = asked(tmp_path, cornered(grown(pixels), rows, side), labels, sources)
+    assert told(measured) == [("planted-mark", Severity.HIGH)]
+    assert held(measured) == set(rows.tolist())
+    detail = measured.findings[0].evidence[0].detail
+    assert detail["view"] == "lower right corner"
+    assert 10 <= detail["top"] <= 12
+    assert "of the 16 x 16 pixels of the lower right corner" in measured.findings[0].summary
+
+
+def test_where_few_pictures_have_another_size_the_mark_of_all_is_one(tmp_path, world):
+    pixels, labels, sources = world
+    rows = some_of(labels, 2, 40)
+    some = grown(pixels)
+    pictures = [some[row] if row % 7 == 0 else one for row, one in enumerate(pixels)]
+    measured = asked(tmp_path, cornered(pictures, rows), labels, sources)
+    assert told(measured) == [("planted-mark", Severity.HIGH)]
+    assert held(measured) == set(rows.tolist())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clean_pictures_of_unlike_sizes_have_no_mark(tmp_path, world, seed):
+    pixels, labels, sources = world
+    measured = asked(tmp_path, grown(pixels, seed), labels, sources)
+    assert measured.findings == ()
+    assert measured.statistics["marks"] == []
+
+
+def test_a_stamp_on_pictures_of_unlike_sizes_is_noted_at_most(tmp_path, world):
+    pixels, labels, sources = world
+    measured = asked(tmp_path, cornered(grown(pixels), range(0, ROWS, 10)), labels, sources)
+    assert told(measured) == [("common-mark", Severity.INFO)]
+
+
+def test_tiny_and_broken_pictures_among_others_hide_nothing(tmp_path, world):
+    pixels, labels, sources = world
+    rows = some_of(labels, 2, 40)
+    pictures = cornered(grown(pixels), rows)
+    for row in some_of(labels, 1, 20):
+        pictures[row] = pictures[row][: 1 + row % 9, : 2 + row % 7]
+    measured = asked(tmp_path, pictures, labels, sources)
+    assert held(measured) == set(rows.tolist())
 
 
 def test_what_cannot_be_looked_at(tmp_path, world):

@@ -9,6 +9,7 @@ from guards.numerics.shared_windows import (
     DISPERSION,
     carried,
     counts,
+    elsewhere,
     log_tails,
     sharp,
     window_codes,
@@ -60,6 +61,42 @@ def test_sharp_cells_stand_above_all_places_around_and_off_the_rim():
     table[6, 2, 7], table[7, 4, 7] = 0, 29  # three away
     assert len(sharp(table, least=10, lift=20.0)) == 2
     assert not len(sharp(table, least=31, lift=20.0))
+
+
+def test_elsewhere_counts_rows_that_have_the_code_beside_and_not_here():
+    """ "the most that have it beside that place alone", by a loop over rows, places and steps."""
+    pixels = RNG.choice([0, 255], (60, 1, 6, 7), p=[0.2, 0.8]).astype(np.uint8)
+    groups = RNG.integers(0, 2, 60)
+    table, around = elsewhere(pixels, groups, 2)
+    assert table.shape == around.shape == (4, 5, 512, 3)
+    np.testing.assert_array_equal(table[..., :2], counts(pixels, groups, 2))
+    np.testing.assert_array_equal(table[..., 2], table[..., :2].sum(3))
+    codes = window_codes(pixels)
+    for top, left, code in np.argwhere(table[..., 2] > 0):
+        here = codes[:, top, left] == code
+        for group, mine in enumerate((groups == 0, groups == 1, groups >= 0)):
+            most = 0
+            for y in range(max(top - 2, 0), min(top + 3, 4)):
+                for x in range(max(left - 2, 0), min(left + 3, 5)):
+                    most = max(most, int((mine & ~here & (codes[:, y, x] == code)).sum()))
+            assert around[top, left, code, group] == most
+
+
+def test_a_mark_that_grows_from_its_corner_is_sharp_there_and_a_moving_edge_is_not():
+    pixels = np.full((60, 1, 12, 12), 90, np.uint8)
+    for row in range(30):  # a checkered square of 3 to 6 pixels, its lower right end fixed
+        side = 3 + row % 4
+        square = np.where(np.indices((side, side)).sum(0) % 2, 0, 255)
+        pixels[row, 0, 10 - side : 10, 10 - side : 10] = square
+    for row in range(30, 60):  # the upper left end of a light square, anywhere
+        pixels[row, 0, row % 5 :, row % 6 :] = 250
+    groups = np.zeros(60, np.int64)
+    table, around = elsewhere(pixels, groups, 1)
+    found = sharp(table, around=around, least=10, lift=20.0)
+    assert [7, 7] in found[:, :2].tolist()
+    assert set(found[:, 4]) <= {22, 30}
+    plain = sharp(counts(pixels, groups, 1), least=10, lift=20.0)
+    assert plain[:, :2].tolist() == [[8, 8]], "its very end, and only on a plain ground"
 
 
 def test_tails_are_those_of_the_negative_binomial():

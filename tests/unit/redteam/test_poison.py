@@ -34,6 +34,7 @@ TRUTH = [
     "original_source",
     "attack",
     "target",
+    "original_row_id",
 ]
 
 
