@@ -5,7 +5,8 @@ the rows or more, drawn where the first one was, no larger share breaks it but f
 `ALPHA` (:mod:`guards.numerics.second_sample`; no distribution is assumed). To that the strictness
 adds room for what is not chance: seasons, growth, a new shop. Ranges are widened besides, since
 the largest value of one sample is no limit of the world. Categories of few rows are not written
-down: they are not the column's language, and they may be somebody's.
+down: they are not the column's language, and they may be somebody's. Of what is likely to name this
+batch, a constant column or a counter, no values are written down, unless it is `strict`.
 
 A proposal is no promise: people read it, and strike out or sharpen what they know better.
 """
@@ -40,19 +41,21 @@ _MOST_NULL = 0.5
 class Strictness:
     """Room for what is not chance.
 
-    `share` of the rows may break an expectation, ranges are wider by `span` of their own width at
-    either end, and there may be `rows` times fewer or more rows.
+    `share` of the rows may break an expectation, and `again` times as many as break it already;
+    ranges are wider by `span` of their own width at either end, and there may be `rows` times fewer
+    or more rows.
     """
 
     share: float
+    again: float
     span: float
     rows: float
 
 
 STRICTNESS: Mapping[str, Strictness] = {
-    "strict": Strictness(share=0.0, span=0.0, rows=1.25),
-    "default": Strictness(share=0.01, span=0.5, rows=2.0),
-    "loose": Strictness(share=0.05, span=2.0, rows=10.0),
+    "strict": Strictness(share=0.0, again=0.0, span=0.0, rows=1.25),
+    "default": Strictness(share=0.01, again=2.0, span=0.5, rows=2.0),
+    "loose": Strictness(share=0.05, again=9.0, span=2.0, rows=10.0),
 }
 
 
@@ -70,15 +73,17 @@ class _Proposer:
         """
         others = max(1, round(self.rows / self.room.rows))
         chance = sides * most(hits, self.rows, others, ALPHA / sides) / others
+        change = self.room.share + self.room.again * hits / self.rows
         # Downwards, so that writing it short makes it no stricter.
-        return max(0.0, math.floor((1 - chance - self.room.share) * 1e5) / 1e5)
+        return max(0.0, math.floor((1 - chance - change) * 1e5) / 1e5)
 
     def rowwise(
         self, kind: str, why: str, hits: int = 0, sides: int = 1, **kwargs: Any
     ) -> dict[str, Any]:
         """An expectation about the values of rows."""
         told = f"{why}; mostly leaves room for chance (p {ALPHA:g})"
-        room = f" and for {self.room.share:.0%} more" if self.room.share else ""
+        times = f" and {self.room.again:g} times as many" if hits and self.room.again else ""
+        room = f" and for {self.room.share:.0%}{times} more" if self.room.share else ""
         return written(kind, told + room, mostly=self.mostly(hits, sides), **kwargs)
 
 
@@ -168,7 +173,7 @@ def _of_column(
     if kind == "text":
         yield from _of_words(name, present, told)
     elif kind in ("integer", "float", "decimal"):
-        yield _range(name, present, told, whole=kind == "integer")
+        yield from _range(name, present, told, whole=kind == "integer")
 
 
 def _of_type(column: Column) -> Iterator[dict[str, Any]]:
@@ -206,6 +211,8 @@ def _of_words(name: str, present: pl.Series, proposer: _Proposer) -> Iterator[di
     # Good 1953: of a second sample, so many rows are of a kind that the first has less than r
     # times as it has rows of kinds that it has at most r times.
     expected = int(counts.filter(counts["\0count"] <= RARE)["\0count"].sum())
+    if proposer.room.span and counts.height == 1:
+        return  # of a single value nobody can say whether it names the batch
     if 0 < kept.height <= KEPT and outside <= OUTSIDE * len(present):
         yield proposer.rowwise(
             "expect_column_values_to_be_in_set",
@@ -233,15 +240,32 @@ def _of_words(name: str, present: pl.Series, proposer: _Proposer) -> Iterator[di
     )
 
 
-def _range(name: str, present: pl.Series, proposer: _Proposer, *, whole: bool) -> dict[str, Any]:
+def _range(
+    name: str, present: pl.Series, proposer: _Proposer, *, whole: bool
+) -> Iterator[dict[str, Any]]:
+    if proposer.room.span and _of_this_batch(present, whole=whole):
+        return
     low, high = _ends(present, proposer.room.span, whole=whole)
-    return proposer.rowwise(
+    yield proposer.rowwise(
         "expect_column_values_to_be_between",
         "the range seen, and more" if proposer.room.span else "the range seen",
         sides=2,
         column=name,
         min_value=low,
         max_value=high,
+    )
+
+
+def _of_this_batch(present: pl.Series, *, whole: bool) -> bool:
+    """Whether the range is likely that of this batch alone: one month, a counter, a time stamp.
+
+    True for a single value, values in the order of their rows, and whole numbers of which none
+    occurs twice.
+    """
+    return (
+        present.is_sorted()
+        or present.is_sorted(descending=True)
+        or (whole and present.n_unique() == len(present))
     )
 
 
