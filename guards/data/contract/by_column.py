@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from guards.data.contract.columns import NUMBERS, TIMES, Column, Delegated, Rows
+from guards.data.contract.columns import (
+    NUMBERS,
+    TIMES,
+    Column,
+    Delegated,
+    Rows,
+    ticks_of,
+    unlike,
+)
 from guards.data.contract.plan import Answer, Compiled, Found, Plan, impossible, within
 
 if TYPE_CHECKING:
@@ -85,31 +93,29 @@ def _moment(
     rows: Rows, column: Column, kwargs: Kwargs, statistic: Callable[[pl.Expr], pl.Expr]
 ) -> Compiled:
     """The first or last of a column of dates or times."""
-    import polars as pl
-
-    zone = getattr(column.dtype, "time_zone", None)
     ends = {name: kwargs[name] for name in ("min_value", "max_value") if name in kwargs}
     for end in ends.values():
         if not isinstance(end, date):
             return impossible(f"column {column.name} holds times, which no number can bound")
-        if (zone is not None) != (isinstance(end, datetime) and end.tzinfo is not None):
-            return impossible(f"of column {column.name} and its bound only one has a time zone")
-    bounds = {**kwargs, **{name: _midnight(end) for name, end in ends.items()}}
-    micro = pl.Datetime("us") if zone is None else pl.Datetime("us", zone)
+        if why := unlike(column, end):
+            return impossible(why)
+    bounds = {**kwargs, **{name: ticks_of(end) for name, end in ends.items()}}
 
     def answer(found: Found) -> Answer:
-        value = found["observed"]
-        if value is None:
+        seen = found["observed"]
+        if seen is None:
             return Answer(success=False, result={"observed_value": None})
-        seen = value if zone is None else value.astimezone(UTC)
-        result = {"observed_value": seen.isoformat()}
-        return Answer(success=within(seen, bounds), result=result)
+        return Answer(success=within(seen, bounds), result={"observed_value": _told(seen)})
 
-    return Plan(wants={"observed": statistic(rows.of(column.raw.cast(micro)))}, answer=answer)
+    return Plan(wants={"observed": statistic(rows.of(column.ticks))}, answer=answer)
 
 
-def _midnight(end: date) -> datetime:
-    return end if isinstance(end, datetime) else datetime(end.year, end.month, end.day)
+def _told(ticks: int) -> str:
+    """A time in ISO 8601, in UTC; one of a year that a calendar does not have as what it is."""
+    try:
+        return (datetime(1970, 1, 1) + timedelta(microseconds=ticks // 1000)).isoformat()
+    except OverflowError:
+        return f"{ticks} ns since 1970"
 
 
 def distinct(rows: Rows, column: Column, kwargs: Kwargs) -> Compiled:

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from guards.data.contract.columns import NUMBERS, TIMES, Column, Delegated, Rows
+from guards.data.contract.columns import (
+    NUMBERS,
+    TIMES,
+    Column,
+    Delegated,
+    Rows,
+    ticks_of,
+    unlike,
+)
 from guards.data.contract.patterns import like, linear
 from guards.data.contract.plan import Answer, Compiled, Found, Plan, by_row, impossible, mapped
 from guards.data.contract.types import in_pandas, same_type
@@ -81,10 +89,9 @@ def _held(column: Column, end: Any, *, below: bool, strict: bool) -> pl.Expr | s
     if column.kind == "null":
         return column.raw.cast(pl.Boolean)
     if isinstance(end, date):
-        compared = _moments(column, end)
-        if isinstance(compared, str):
-            return compared
-        values, other = compared
+        if why := unlike(column, end):
+            return why
+        values, other = column.ticks, pl.lit(ticks_of(end), dtype=pl.Int128)
     elif column.kind in NUMBERS or column.kind == "boolean":
         values, whole = column.plain, column.kind == "integer"
         other = pl.lit(_integral(end, below=below, strict=strict) if whole else end)
@@ -101,23 +108,6 @@ def _integral(end: float, *, below: bool, strict: bool) -> float:
         return int(end) if abs(end) < _INT64 else float(end)
     # x > 1.5 and x >= 1.5 are x > 1 and x >= 2.
     return math.ceil(end) if below != strict else math.floor(end)
-
-
-def _moments(column: Column, end: date) -> tuple[pl.Expr, pl.Expr] | str:
-    """A column of times and an end that can be compared with it, or why there are none."""
-    import polars as pl
-
-    if column.kind not in TIMES:
-        return f"column {column.name} holds {column.dtype}, which no date can bound"
-    zone = getattr(column.dtype, "time_zone", None)
-    if not isinstance(end, datetime):
-        if zone is not None:
-            return f"column {column.name} has a time zone, and the bound has none"
-        return column.raw, pl.lit(end)
-    if (zone is None) != (end.tzinfo is None):
-        return f"of column {column.name} and its bound only one has a time zone"
-    values = column.raw.cast(pl.Datetime("us")) if column.kind == "date" else column.raw
-    return (values if zone is None else values.dt.convert_time_zone("UTC")), pl.lit(end)
 
 
 def _unless_empty(rows: Rows, column: Column, why: str) -> Plan:

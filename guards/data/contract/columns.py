@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from guards.data.contract.conditions import Compare, Condition, Missing, Value
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NUMBERS = frozenset({"integer", "float", "decimal"})
 TIMES = frozenset({"date", "datetime"})
+_NANOSECONDS = {"ns": 1, "us": 1000, "ms": 1_000_000, "day": 86_400_000_000_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,14 @@ class Column:
         return self.raw.cast(pl.Int64) if self.kind == "boolean" else self.value
 
     @property
+    def ticks(self) -> pl.Expr:
+        """Its dates or times as nanoseconds since 1970: whole numbers, so no year is too far."""
+        import polars as pl
+
+        unit = getattr(self.dtype, "time_unit", "day")
+        return self.raw.to_physical().cast(pl.Int128) * _NANOSECONDS[unit]
+
+    @property
     def present(self) -> pl.Expr:
         """Whether a value is there."""
         if self.kind == "float":
@@ -107,6 +117,23 @@ class Rows:
         import polars as pl
 
         return values if self.where is None else pl.when(self.where).then(values)
+
+
+def unlike(column: Column, end: date) -> str:
+    """Why a column and a date or time that bounds it cannot be compared; empty where they can."""
+    if column.kind not in TIMES:
+        return f"column {column.name} holds {column.dtype}, which no date can bound"
+    zoned = getattr(column.dtype, "time_zone", None) is not None
+    if zoned == (isinstance(end, datetime) and end.tzinfo is not None):
+        return ""
+    return f"of column {column.name} and its bound only one has a time zone"
+
+
+def ticks_of(end: date) -> int:
+    """A date or time as nanoseconds since 1970, as `Column.ticks` has them."""
+    moment = end if isinstance(end, datetime) else datetime(end.year, end.month, end.day)
+    since = datetime(1970, 1, 1, tzinfo=moment.tzinfo)
+    return (moment - since) // timedelta(microseconds=1) * 1000
 
 
 def kind_of(dtype: pl.DataType) -> str:

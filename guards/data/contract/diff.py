@@ -31,7 +31,11 @@ _SETS = frozenset({"value_set", "value_pairs_set", "type_list"})
 # Flags that ask for more when they are set, and those that ask for less.
 _STRICTER = frozenset({"strict_min", "strict_max", "strictly", "exact_match"})
 _MILDER = frozenset({"or_equal", "ties_okay"})
-_DEFAULTS: Mapping[str, Any] = {"mostly": 1, "exact_match": True}
+_DEFAULTS: Mapping[str, Any] = {
+    **dict.fromkeys(_STRICTER | _MILDER, False),
+    "mostly": 1,
+    "exact_match": True,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ A proposal is no promise: people read it, and strike out or sharpen what they kn
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from guards.data.contract.types import in_pandas
 from guards.data.dataset import Dataset
 from guards.errors import UsageError
 from guards.numerics.second_sample import most
+from guards.provenance.strictjson import MAX_INTEGER
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,6 +37,7 @@ RARE = 5  # rows, of which a category is written down
 OUTSIDE = 0.01  # of the rows, in rare categories: of more, the set is not closed
 LEAST = 100  # rows, without which nothing is proposed
 _MOST_NULL = 0.5
+_MOST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,13 +161,13 @@ def _of_column(
     )["values"]
     missing = values.null_count()
     yield from _of_type(column)
-    if missing <= _MOST_NULL * proposer.rows:
+    if missing <= _MOST_NULL * proposer.rows and proposer.mostly(missing, 1) > 0:
         why = f"{missing} of {proposer.rows} values are missing"
         yield proposer.rowwise(
             "expect_column_values_to_not_be_null", why, hits=missing, column=name
         )
     present = values.drop_nulls()
-    if dataset.roles.id == name or (len(present) >= LEAST and kind in ("text", "integer")):
+    if dataset.roles.id == name or (not proposer.room.span and kind in ("text", "integer")):
         yield from _unique(name, present, identity=dataset.roles.id == name)
     # What is missing is no row for the others.
     told = replace(proposer, rows=max(1, len(present)))
@@ -245,10 +248,14 @@ def _range(
 ) -> Iterator[dict[str, Any]]:
     if proposer.room.span and _of_this_batch(present, whole=whole):
         return
+    infinite = int((~present.is_finite()).sum()) if present.dtype.is_float() else 0
+    if proposer.mostly(infinite, 2) == 0:
+        return
     low, high = _ends(present, proposer.room.span, whole=whole)
     yield proposer.rowwise(
         "expect_column_values_to_be_between",
         "the range seen, and more" if proposer.room.span else "the range seen",
+        hits=infinite,
         sides=2,
         column=name,
         min_value=low,
@@ -280,14 +287,16 @@ def _ends(values: pl.Series, span: float, *, whole: bool) -> tuple[float, float]
         return 0.0, 0.0
     low, high = seen
     wider = span * (high - low)
-    below, above = low - wider, high + wider
+    below, above = max(-_MOST, low - wider), min(_MOST, high + wider)
     if low >= 0:
         below = max(0.0, below)
     if high <= 0:
         above = min(0.0, above)
     if span:
         below, above = _outwards(below, up=False), _outwards(above, up=True)
-    return (math.floor(below), math.ceil(above)) if whole else (below, above)
+    # What is beyond the integers that JSON has for everybody is written as a float.
+    exact = whole and max(-below, above) <= MAX_INTEGER
+    return (math.floor(below), math.ceil(above)) if exact else (below, above)
 
 
 def _outwards(value: float, *, up: bool) -> float:
@@ -296,12 +305,4 @@ def _outwards(value: float, *, up: bool) -> float:
         return value
     scale = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
     rounded = (math.ceil if up else math.floor)(value / scale) * scale
-    return float(f"{rounded:.12g}")
-
-
-def told(suite: Mapping[str, Any]) -> Sequence[str]:
-    """Every proposal in a line, for people."""
-    return [
-        f"{one['severity']:8} {one['type']} {one['kwargs'].get('column', '')}".rstrip()
-        for one in suite["expectations"]
-    ]
+    return float(f"{rounded:.12g}") if math.isfinite(rounded) else value

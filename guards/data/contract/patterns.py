@@ -20,11 +20,12 @@ def linear(pattern: str) -> str:
     Raises:
         Malformed: it is no regular expression of Python, or none that runs in linear time.
     """
+    translated = _translated(pattern)
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise Malformed(f"is no regular expression: {error}", "regex") from error
-    return _accepted(_translated(pattern))
+    return _accepted(translated)
 
 
 def _translated(pattern: str) -> str:

@@ -79,10 +79,7 @@ def parse_suite(document: Mapping[str, Any]) -> Suite:
     Raises:
         Malformed: it is no suite of GX 1.x; says which expectation and which argument.
     """
-    try:
-        return _suite(Node(dict(document)))
-    except Malformed as error:
-        raise error.inside("contract") from error
+    return _suite(Node(dict(document), "contract"))
 
 
 def _suite(node: Node) -> Suite:
