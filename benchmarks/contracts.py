@@ -1,9 +1,11 @@
-"""What a contract costs: 30 expectations over 50 columns, compiled and by real GX.
+"""What a contract costs, compiled and by real GX; and how long an inferred one lasts.
 
-Each case is a process of its own, so that imports and peak memory are those of one runner. Both read
-the same Parquet shards (40 columns of numbers, 10 of words) and list the rows that break what is
-broken; the table says whether they agree on every verdict and count. GX gets only the columns that
-the suite names.
+`--suite cost`: 30 expectations over 50 columns. Each case is a process of its own, so that imports
+and peak memory are those of one runner. Both read the same Parquet shards (40 columns of numbers,
+10 of words) and list the rows that break what is broken; the table says whether they agree on every
+verdict and count. GX gets only the columns that the suite names. `--suite inferred`: of a contract
+inferred from a sample month of flights, how many expectations the next month breaks, and all later
+ones.
 
     python benchmarks/contracts.py --out build/bench/contracts.jsonl [--rows 100000]
     python benchmarks/contracts.py --table build/bench/contracts.jsonl
@@ -29,20 +31,36 @@ ENGINES = ("polars", "gx")
 SIZES = (100_000, 1_000_000)
 SHARD = 100_000
 SEED = 100
-HEAD = ("rows", "runner", "import, CPU s", "look, CPU s", "wall, s", "peak, MB", "CPU of GX", "alike")
+FLIGHTS = Path(__file__).parents[1] / "data_samples" / "flights"
+HEAD = (
+    "rows",
+    "runner",
+    "import, CPU s",
+    "look, CPU s",
+    "wall, s",
+    "peak, MB",
+    "CPU of GX",
+    "alike",
+)
+LASTED = ("strictness", "from", "expectations", "broken by the next month", "by any later month")
 
 
 def main() -> None:
     """Run the cases, print their table, or be one case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     runs.options(parser)
+    parser.add_argument("--suite", choices=("cost", "inferred"), default="cost")
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--be", choices=ENGINES, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.be:
         print(json.dumps(look(given.be, given.data)))
     elif given.table:
-        print(runs.table(HEAD, rows(runs.read(*given.table))))
+        lines = runs.read(*given.table)
+        print(runs.table(HEAD, rows([line for line in lines if "engine" in line])))
+        print(runs.table(LASTED, lasted([line for line in lines if "strictness" in line])))
+    elif given.suite == "inferred":
+        runs.go(inferences(), given)
     else:
         runs.go(cases(given.rows), given)
 
@@ -67,7 +85,7 @@ def measured(size: int, engine: str) -> dict[str, Any]:
 
 
 def plant(folder: Path, size: int) -> None:
-    """Shards of 39 columns of reals, one of whole numbers, ten of words; some values are missing."""
+    """Shards of 39 columns of reals, one of whole numbers, ten of words; some are missing."""
     import numpy as np
     import polars as pl
 
@@ -141,12 +159,12 @@ def look(engine: str, data: Path) -> dict[str, Any]:
 
 def imported(engine: str) -> None:
     """The libraries of a runner."""
-    import polars  # noqa: F401, ICN001
+    import polars  # noqa: F401
 
     if engine == "gx":
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         import great_expectations  # noqa: F401
-        import pandas  # noqa: F401, ICN001
+        import pandas  # noqa: F401
 
 
 def rows(lines: Sequence[runs.Line]) -> Iterator[tuple[object, ...]]:
@@ -158,6 +176,39 @@ def rows(lines: Sequence[runs.Line]) -> Iterator[tuple[object, ...]]:
         alike = peer["said"] == line["said"] if peer else "?"
         took = (line["import_cpu_s"], line["look_cpu_s"], line["look_wall_s"], line["peak_mb"])
         yield (f"{line['rows']:,}", line["engine"], *took, share, alike)
+
+
+def inferences() -> Iterator[tuple[str, Callable[[], runs.Line]]]:
+    """Every strictness by every month that has a next one."""
+    months = sorted(path.name for path in FLIGHTS.iterdir() if path.is_dir())
+    for level in ("strict", "default", "loose"):
+        for place, month in enumerate(months[:-1]):
+            later = months[place + 1 :]
+            yield (
+                f"{level}/{month}",
+                lambda level=level, month=month, later=later: inferred(level, month, later),
+            )
+
+
+def inferred(level: str, month: str, later: Sequence[str]) -> dict[str, Any]:
+    """What becomes of one month's contract in those after it."""
+    from guards.contracts import Asked, check, propose
+
+    with tempfile.TemporaryDirectory() as folder:
+        contract = Path(folder) / "contract.json"
+        contract.write_text(json.dumps(propose(FLIGHTS / month, month, level, {})))
+        checked = [check(FLIGHTS / other, contract, Asked()) for other in later]
+    broken = [{one.expectation.place for one in each.broken} for each in checked]
+    told = {"expectations": len(checked[0].results), "next": len(broken[0])}
+    return {"strictness": level, "month": month, **told, "later": len(set().union(*broken))}
+
+
+def lasted(lines: Sequence[runs.Line]) -> Iterator[tuple[object, ...]]:
+    """One row a strictness, over the months."""
+    for level in dict.fromkeys(line["strictness"] for line in lines):
+        mine = [line for line in lines if line["strictness"] == level]
+        sums = (sum(line[name] for line in mine) for name in ("expectations", "next", "later"))
+        yield (level, f"{len(mine)} months", *sums)
 
 
 def total(line: runs.Line) -> float:

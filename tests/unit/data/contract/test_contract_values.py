@@ -1,4 +1,4 @@
-"""Values at the edge, and what is said of them; counted by hand, so that GX is not the only oracle."""
+"""Values at the edge, and what is said of them; counted by hand, beside GX as the oracle."""
 
 from __future__ import annotations
 
