@@ -7,6 +7,7 @@ Exit status, in every output format: 0 PASS or done, 1 we broke, 2 usage, 3 noth
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from guards import console
 from guards._version import __version__
+from guards.digest import Digest
 from guards.errors import GuardError, UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         add(commands)
     _profile(commands)
     _accept(commands)
+    _contract(commands)
     _ledger(commands)
     _demo(commands)
     return parser
@@ -524,7 +527,6 @@ def _profile(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_profile(options: Options) -> int:
     from guards.data.profile import merge_profiles, read_profile, to_bytes
-    from guards.files import write_atomically
     from guards.inputs import profile_of
 
     trust = _load_trust(options) if options.trust else None
@@ -539,11 +541,7 @@ def _run_profile(options: Options) -> int:
         parts.append(profile_of(options.dataset, trust, columns=columns, like=like))
     merged = merge_profiles(parts)
     profile = merged.profile if len(parts) > 1 else parts[0]
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.out, to_bytes(profile))
-    except OSError as error:
-        raise UsageError(f"cannot write {options.out}: {error.strerror}") from error
+    _write(options.out, to_bytes(profile))
     if merged.told:
         console.say(f"merged without {merged.told}; parts made --like one another keep them")
     digest = str(profile.digest)
@@ -592,6 +590,90 @@ def _run_accept(options: Options) -> int:
         options.format,
     )
     return 0
+
+
+def _contract(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("contract", help="what is expected of data, and whether it is so")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    made = _command(actions, "infer", _run_contract_infer, "propose a contract from data")
+    made.add_argument("dataset", type=Path, metavar="DATASET")
+    made.add_argument("--out", type=Path, required=True, metavar="F")
+    made.add_argument("--name", metavar="N", help="default: the dataset's")
+    made.add_argument(
+        "--strictness",
+        choices=("strict", "default", "loose"),
+        default="default",
+        help="how much room there is for what is not chance",
+    )
+    made.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+    held = _command(actions, "check", _run_contract_check, "hold data against a contract")
+    held.add_argument("dataset", type=Path, metavar="DATASET")
+    held.add_argument("--contract", type=Path, required=True, metavar="F")
+    held.add_argument("--engine", choices=("polars", "gx"), default="polars", help="who evaluates")
+    held.add_argument(
+        "--rows", type=int, default=1000, metavar="K", help="named for an expectation, at most"
+    )
+    held.add_argument("--datadocs", type=Path, metavar="F.html", help="write GX's Data Docs here")
+    held.add_argument(
+        "--contents", action="store_true", help="texts of the data may be in what is told"
+    )
+    told = _command(actions, "diff", _run_contract_diff, "what changed between two contracts")
+    told.add_argument("old", type=Path, metavar="OLD")
+    told.add_argument("new", type=Path, metavar="NEW")
+
+
+def _run_contract_infer(options: Options) -> int:
+    from guards.contracts import propose
+
+    columns = dict(_pair(text) for text in options.column)
+    name = options.name or options.dataset.resolve().name
+    suite = propose(options.dataset, name, options.strictness, columns)
+    written = (json.dumps(suite, indent=2, ensure_ascii=False) + "\n").encode()
+    _write(options.out, written)
+    count, digest = len(suite["expectations"]), str(Digest.of(written))
+    console.result(
+        {"contract": str(options.out), "expectations": count, "digest": digest},
+        f"{count} expectations in {options.out}, {digest}; read them before you pin them",
+        options.format,
+    )
+    return 0
+
+
+def _run_contract_check(options: Options) -> int:
+    from guards.contracts import Asked, check, docs
+
+    if options.rows < 0:
+        raise UsageError("--rows must be 0 or more")
+    asked = Asked(engine=options.engine, most=options.rows, contents=options.contents)
+    checked = check(options.dataset, options.contract, asked)
+    if options.datadocs:
+        _write(options.datadocs, docs(checked))
+    console.contract(checked, str(options.dataset), options.format)
+    return checked.decision.exit_status
+
+
+def _run_contract_diff(options: Options) -> int:
+    from dataclasses import asdict
+
+    from guards.contracts import compare
+
+    changes = compare(options.old, options.new)
+    if options.format == "json" or not changes:
+        document = {"changes": [asdict(one) for one in changes]}
+        console.result(document, "no expectation changed", options.format)
+    for change in changes if options.format == "text" else ():
+        console.result({}, str(change), options.format)
+    return 0
+
+
+def _write(path: Path, data: bytes) -> None:
+    from guards.files import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _ledger(commands: Commands[argparse.ArgumentParser]) -> None:

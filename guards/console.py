@@ -22,10 +22,12 @@ from guards.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from guards.contracts import Checked
     from guards.provenance.ledger import Log
     from guards.provenance.proof import Proof
     from guards.scan import Scanned
 
+SHOWN = 5  # rows named for a person
 COLOURS = {"PASS": "green", "QUARANTINE": "yellow", "BLOCK": "red"}
 
 
@@ -173,6 +175,24 @@ def _unjudged(outcome: Outcome) -> str:
     """Why a rule that ran had nothing to hold the data against; empty for all others."""
     statistics = outcome.measured.statistics if isinstance(outcome, Ran) else {}
     return str(statistics.get("note", "")) if statistics.get("judged") == 0 else ""
+
+
+def contract(checked: Checked, dataset: str, form: str) -> None:
+    """What became of a dataset under a contract: each broken expectation with its first rows."""
+    if form == "json":
+        print(json.dumps({"dataset": dataset, **checked.document}))
+        return
+    for result in checked.broken:
+        one = result.expectation
+        about = f" ({', '.join(one.columns)})" if one.columns else ""
+        print(printable(f"{one.severity:8} {one.kind}{about} {result.told}"))
+        ids = [row["row_id"] for row in checked.rows if row["expectation"] == one.place]
+        if ids:
+            more = f" and {result.unexpected - SHOWN} more" if result.unexpected > SHOWN else ""
+            print(printable(f"         rows {', '.join(ids[:SHOWN])}{more}"))
+    kept = len(checked.results) - len(checked.broken)
+    told = f"{kept} of {len(checked.results)} expectations of {checked.suite.name} are kept"
+    print(printable(f"{checked.decision} {dataset}: {told} by {checked.elements} rows"))
 
 
 def ledger(log: Log, problems: list[str], options: Namespace) -> None:

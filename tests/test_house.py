@@ -43,6 +43,7 @@ ARROWS = {
     "budget": {"checks", "verdict"},
     "anchor": {"data", "provenance", "digest"},
     "inputs": {"anchor", "data", "provenance", "publish", "verdict", "digest"},
+    "contracts": {"checks", "data", "provenance", "publish", "findings", "verdict", "digest"},
     "explain": {"explain", "checks", "data", "numerics", "findings", "verdict", "digest"},
     "bundle": {
         *("data", "report", "record", "provenance", "verdict", "findings", "digest", "explain"),

@@ -55,6 +55,7 @@ _DISGUISES = {
 _SEPARATORS = frozenset(";\t|")
 # For the count and the row number beside people's columns, whose names may not hold a NUL.
 _ROWS = "\0rows"
+_CALENDAR = (-718_797, 2_932_531)  # days since 1970: the years 2 to 9998, so that zones fit too
 LONGEST = 200  # characters of the name of a class or source
 
 
@@ -182,8 +183,9 @@ class Dataset:
         elif inside:
             scan = self.scan(shard).with_row_index(_ROWS)
             found = scan.filter(pl.col(_ROWS).is_in(inside)).sort(_ROWS).collect()
-            for record in found.iter_rows(named=True):
-                yield record.pop(_ROWS), record
+            tame, far = _tamed(found)
+            for place, record in enumerate(tame.iter_rows(named=True)):
+                yield record.pop(_ROWS), {**record, **far.get(place, {})}
 
 
 def open_dataset(
@@ -561,6 +563,26 @@ def _plain(value: Any) -> Any:
             return {"struct": {name: _plain(item) for name, item in value.items()}}
         case _:
             return {"text": str(value)}
+
+
+def _tamed(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, dict[str, str]]]:
+    """A frame that Python can read, and by row the dates and times of no year from 2 to 9998.
+
+    Python has no such objects, and polars panics where it should make one; they become texts.
+    """
+    import polars as pl
+
+    day = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+    far: dict[int, dict[str, str]] = {}
+    for name, dtype in frame.schema.items():
+        if isinstance(dtype, pl.Date | pl.Datetime):
+            ticks, unit = frame[name].to_physical(), getattr(dtype, "time_unit", "day")
+            beyond = ~(ticks // day.get(unit, 1)).is_between(*_CALENDAR)
+            for place in beyond.fill_null(False).arg_true():
+                far.setdefault(place, {})[name] = f"{ticks[place]} {unit} since 1970"
+            if beyond.any():
+                frame = frame.with_columns(pl.when(~beyond).then(pl.col(name)).alias(name))
+    return frame, far
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ forget. A page whose report is not what the record binds shows no verdict, and s
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +29,7 @@ from guards.report.finished import Finished, open_run
 HERE = Path(__file__).parent
 BUILTIN_POLICIES = ("default", "explore")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PAGE = re.compile(r"[a-z0-9.-]+\.html")
 _MAX_PICTURE = 4 * 1024 * 1024
 _SHAPE = (KeyError, TypeError, ValueError)
 _FILTERS = ("number", "p_value", "share", "count", "size", "seconds", "moment", "digest")
@@ -35,11 +37,12 @@ _FILTERS = ("number", "p_value", "share", "count", "size", "seconds", "moment", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """An exhibit: a `data:` URI, or why it is not shown."""
+    """An exhibit: a `data:` URI, a page beside this one, or why it is not shown."""
 
     name: str
     caption: str
     uri: Markup | None = None
+    page: str = ""
     absent: str = ""
 
 
@@ -255,11 +258,13 @@ def _unasked(policy: Mapping[str, Any], examined: set[str]) -> list[Gap]:
 
 
 def _picture(run: Finished, exhibit: Mapping[str, Any]) -> Picture:
-    """An exhibit, embedded only if it is the PNG that the record binds."""
+    """An exhibit, embedded only if it is the PNG that the record binds; a bound page is linked."""
     name, caption = str(exhibit["name"]), str(exhibit["caption"])
     data = run.sound(f"evidence/{name}")
     if data is None:
         return Picture(name=name, caption=caption, absent=_why_absent(run, f"evidence/{name}"))
+    if _PAGE.fullmatch(name):
+        return Picture(name=name, caption=caption, page=f"evidence/{name}")
     if not data.startswith(_PNG) or len(data) > _MAX_PICTURE:
         return Picture(name=name, caption=caption, absent="it is no PNG, or too large for a page")
     uri = Markup("data:image/png;base64,{}").format(base64.b64encode(data).decode())

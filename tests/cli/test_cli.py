@@ -63,6 +63,16 @@ CONTRACT = {
     "profile": ["DATASET", "--out", "--trust", "--column", "--like", "--merge"],
     "accept": ["PROFILE", "--anchor", "--key", "--name", "--reason", "--trust"],
     "redteam": ["DATASET", "--attack", "--rate", "--out"],
+    "contract infer": ["DATASET", "--out", "--name", "--strictness", "--column"],
+    "contract check": [
+        "DATASET",
+        "--contract",
+        "--engine",
+        "--rows",
+        "--datadocs",
+        "--contents",
+    ],
+    "contract diff": ["OLD", "NEW"],
     "ledger verify": ["DIR", "--trust"],
     "ledger show": ["DIR", "--trust"],
     "demo": [],
@@ -751,3 +761,39 @@ def test_a_reference_is_accepted_and_scanned_against(shell):
     assert not (shell.home / "refused").exists()
     shell.ok([*accept.split(), "--reason", ""], 2)
     shell.ok([*accept.replace("first", "absent").split(), "--reason", "x"], 2)
+
+
+def test_a_contract_is_inferred_checked_and_compared(shell):
+    write(shell.home / "big" / "a.parquet", rows=400)
+    told = shell.json("contract infer big --out new/c.json")
+    suite = json.loads((shell.home / "new" / "c.json").read_text())
+    assert told["expectations"] == len(suite["expectations"])
+    assert suite["name"] == "big"
+    assert shell.ok("contract check big --contract new/c.json").startswith("PASS big")
+    assert shell.ok("contract diff new/c.json new/c.json") == "no expectation changed\n"
+
+    asked = {"column": "x", "min_value": 3}
+    limit = {"type": "expect_column_values_to_be_between", "kwargs": asked}
+    for name, severity in (("block", "critical"), ("hold", "warning"), ("note", "info")):
+        suite["expectations"] = [{**limit, "severity": severity}]
+        (shell.home / f"{name}.json").write_text(json.dumps(suite))
+    broken = shell.ok("contract check big --contract block.json --rows 2", 12)
+    assert "is broken by 3 of 400 rows" in broken
+    assert "rows a.parquet#0, a.parquet#1" in broken
+    held = shell.json("contract check big --contract hold.json", 11)
+    assert [row["row_in_file"] for row in held["failing_rows"]] == [0, 1, 2]
+    assert held["decision"] == "QUARANTINE"
+    assert shell.json("contract check big --contract note.json")["decision"] == "PASS"
+    (change,) = shell.json("contract diff block.json hold.json")["changes"]
+    assert (change["change"], change["parameter"]) == ("loosened", "severity")
+
+
+def test_a_contract_that_is_none_or_data_that_is_none_is_refused(shell):
+    (shell.home / "bad.json").write_text('{"name": "s"}')
+    (reason,) = shell.json("contract check data --contract bad.json", 12)["reasons"]
+    assert "not a suite of GX 1.x" in reason
+    shell.ok("contract check data --contract gone.json", 2)
+    shell.ok("contract check gone --contract bad.json", 12)
+    shell.ok("contract infer data --out c.json", 2)
+    assert not (shell.home / "c.json").exists(), "twenty rows are too few"
+    shell.ok("contract check data --contract bad.json --rows -1", 2)

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from guards.checks import contract, run
-from guards.errors import Malformed, Skip
+from guards.errors import Malformed, Skip, UsageError
 from guards.findings import Failed, Ran, Severity, Skipped
 
 FRAME = pl.DataFrame(
@@ -117,7 +117,7 @@ def test_no_contract_is_a_skip(table_case):
     ],
 )
 def test_what_is_no_suite_is_refused(table_case, document):
-    with pytest.raises(Malformed, match="suite"):
+    with pytest.raises(Malformed, match=r"suite|contract"):
         examine(table_case(FRAME, contract=document))
     assert isinstance(run("contract", table_case(FRAME, contract=document)).outcome, Failed)
 
@@ -127,3 +127,23 @@ def test_two_runs_have_one_digest(table_case):
     first, second = run("contract", case), run("contract", case)
     assert isinstance(first.outcome, Ran)
     assert first.digest == second.digest
+
+
+def test_settings_name_an_engine_that_there_is(table_case):
+    case = table_case(FRAME, contract=suite(("expect_column_to_exist", {"column": "x"})))
+    with pytest.raises(UsageError, match="engine"):
+        contract.examine(case, contract.Settings(engine="spark"))
+
+
+@pytest.mark.slow
+def test_gx_as_the_engine_says_the_same_and_data_docs_are_an_exhibit(table_case):
+    below = ("expect_column_values_to_be_between", {"column": "x", "max_value": 30})
+    case = table_case(FRAME, contract=suite(below))
+    first = contract.examine(case, contract.Settings(datadocs=True))
+    second = contract.examine(case, contract.Settings(engine="gx"))
+    assert first.row_scores == second.row_scores
+    assert first.findings == second.findings
+    (exhibit,) = first.exhibits
+    assert (exhibit.name, second.exhibits) == ("contract.datadocs.html", ())
+    assert first.statistics["great_expectations"] is None
+    assert second.statistics["results"][0]["runner"] == "gx"

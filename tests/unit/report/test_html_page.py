@@ -188,6 +188,20 @@ def test_an_exhibit_that_is_no_png_is_named_and_not_embedded(make_run, scenes):
     assert not [tag for tag, _ in page.tags if tag == "img"]
 
 
+def test_a_page_among_the_evidence_is_linked_if_it_is_the_one_that_is_bound(make_run, scenes):
+    exhibit = Exhibit(name="contract.datadocs.html", data=b"<p>kept", caption="Data Docs")
+    noted = scenes.found("contract", "contract-broken", "x is broken", severity=Severity.LOW)
+    measured = Measured(statistics={}, findings=(noted,), exhibits=(exhibit,))
+    run = make_run(
+        scenes.Scene(examinations=[*scenes.quiet(), scenes.examined("contract", measured)])
+    )
+    link = ("a", "evidence/contract.datadocs.html")
+
+    assert link in [(tag, found.get("href")) for tag, found in read(run).tags]
+    (run / "evidence" / exhibit.name).write_bytes(b"<script>")
+    assert link not in [(tag, found.get("href")) for tag, found in read(run).tags]
+
+
 def test_the_columns_that_moved_are_plotted_then_and_now(make_run):
     html = render(make_run("drifted"))
 
