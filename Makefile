@@ -49,6 +49,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/screen_speed.py --out $(BENCH)/screen_speed.jsonl
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/profiles.py
+	$(BIN)/python benchmarks/contracts.py --out $(BENCH)/contracts.jsonl
+	$(BIN)/python benchmarks/contracts.py --suite inferred --out $(BENCH)/contracts.jsonl
+	$(BIN)/python benchmarks/contracts.py --table $(BENCH)/contracts.jsonl
 
 clean:
 	rm -rf .venv demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -57,8 +57,10 @@ def main() -> None:
         print(json.dumps(look(given.be, given.data)))
     elif given.table:
         lines = runs.read(*given.table)
-        print(runs.table(HEAD, rows([line for line in lines if "engine" in line])))
-        print(runs.table(LASTED, lasted([line for line in lines if "strictness" in line])))
+        if costs := [line for line in lines if "engine" in line]:
+            print(runs.table(HEAD, rows(costs)))
+        if months := [line for line in lines if "strictness" in line]:
+            print(runs.table(LASTED, lasted(months)))
     elif given.suite == "inferred":
         runs.go(inferences(), given)
     else:
