@@ -101,7 +101,7 @@ def test_steps_are_held_against_the_last_value_that_was_there(values, up, strict
 )
 @FEW
 def test_whole_numbers_between_ends_that_are_none(values, low, high, above, below):
-    if low is None and high is None or (None not in (low, high) and low > high):
+    if (low is None and high is None) or (None not in (low, high) and low > high):
         return
     ends = {"min_value": low, "max_value": high, "strict_min": above, "strict_max": below}
     kept = [
