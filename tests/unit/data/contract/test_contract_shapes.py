@@ -218,8 +218,7 @@ def test_as_many_comparisons_as_gx_takes_are_taken():
 def test_any_text_is_a_pattern_of_both_languages_or_refused(pattern):
     try:
         translated = linear(pattern)
-    except Malformed as error:
-        assert error.where == "regex"
+    except Malformed:
         return
     text = "ab 1\u05d0"
     assert pl.Series([text]).str.contains(translated)[0] == bool(re.search(pattern, text))
