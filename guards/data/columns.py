@@ -92,7 +92,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Coded:
-    """One column's codes (n,), each a part, -1 for none; `exact` (n,) tells all values apart."""
+    """One column's codes (n,), each a part, -1 for none; `exact` (n,) all values, 0 if missing."""
 
     codes: Ints
     parts: Sequence[Part]
