@@ -201,7 +201,7 @@ def _source(case: Case, space: RowSpace, one: Judged) -> dict[str, Any] | None:
     if coded is None:
         return None
     found = dominant(coded.exact, one.turned, int(coded.exact.max()) + 1)
-    if found is None:
+    if found is None or found.group == 0:  # the code of rows that name no source
         return None
     row = int(np.flatnonzero(coded.exact == found.group)[0])
     values = case.dataset.frame([str(case.dataset.roles.source)]).to_series()

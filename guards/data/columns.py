@@ -92,7 +92,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Coded:
-    """One column's codes (n,), each a part, -1 for none; `exact` (n,) tells all values apart."""
+    """One column's codes (n,), each a part, -1 for none; `exact` (n,) all values, 0 if missing."""
 
     codes: Ints
     parts: Sequence[Part]
@@ -143,13 +143,11 @@ def _design(values: pl.Series, steps: int) -> Floats:
     """Steps of a number, common values of a word, and what is missing; (n, some columns)."""
     numbers = _numbers(values)
     if numbers is None:
-        common = _common(values, min(WORDS, max(steps, 8)))
+        common = _common(values, max(steps, 8))
         shown = [(values == value).fill_null(False).to_numpy() for value in common]
     else:
-        known = np.isfinite(numbers)
-        places = np.arange(1, steps + 1) / (steps + 1)
-        cuts = np.unique(np.quantile(numbers[known], places)).tolist() if known.any() else []
-        shown = [np.where(known, numbers > cut, 0.5) for cut in cuts]
+        cuts = _cuts(numbers, steps + 1).tolist()
+        shown = [np.where(np.isnan(numbers), 0.5, numbers > cut) for cut in cuts]
     lacking = values.is_null().to_numpy()
     columns = [*shown, *([lacking] if lacking.any() else [])]
     useful = [np.asarray(column, np.float64) for column in columns if np.ptp(column * 1.0) > 0]
@@ -159,6 +157,14 @@ def _design(values: pl.Series, steps: int) -> Floats:
 def _even(block: Floats, values: pl.Series) -> Floats:
     """The same scaled for distances: the full range of a number is 1, and so is another word."""
     return block * (2**-0.5 if _numbers(values) is None else max(block.shape[1], 1) ** -0.5)
+
+
+def _cuts(numbers: Floats, bins: int) -> Floats:
+    """The finite quantiles that part numbers into so many bins, each once; none for no number."""
+    finite = numbers[np.isfinite(numbers)]
+    if not len(finite):
+        return finite
+    return np.unique(np.quantile(finite, np.arange(1, bins) / bins))
 
 
 def _numbers(values: pl.Series) -> Floats | None:
@@ -205,9 +211,8 @@ def _shaping(groups: Ragged, small: bool, words: bool) -> Bools:
 
 
 def _binned(name: str, numbers: Floats, bins: int) -> Family:
-    known = np.isfinite(numbers)
-    cuts = np.unique(np.quantile(numbers[known], np.arange(1, bins) / bins))
-    codes = np.where(known, np.searchsorted(cuts, numbers, side="left"), -1)
+    cuts = _cuts(numbers, bins)
+    codes = np.where(np.isnan(numbers), -1, np.searchsorted(cuts, numbers, side="left"))
     groups = ragged(codes)
     places = codes[groups.rows[groups.starts[:-1]]]
     ends = [None, *cuts.tolist(), None]
@@ -247,9 +252,9 @@ def _paired(name: str, values: pl.Series) -> Coded:
     place = dict(zip(firsts[0].tolist(), firsts[1].tolist(), strict=True))
     parts = [Part(column=name, value=values[place[int(rank)]]) for rank in top]
     rest = coded < 0
-    if numbers is not None and rest.any():
-        known = rest & np.isfinite(numbers)
-        cuts = np.unique(np.quantile(numbers[known], np.arange(1, PAIRED_BINS) / PAIRED_BINS))
+    cuts = np.zeros(0) if numbers is None else _cuts(numbers[rest], PAIRED_BINS)
+    if numbers is not None and len(cuts):
+        known = rest & ~np.isnan(numbers)
         coded[known] = len(top) + np.searchsorted(cuts, numbers[known], side="left")
         but = tuple(part.value for part in parts if isinstance(part.value, float))
         parts += [

@@ -29,8 +29,8 @@ EVERYONE = -1  # stands for all sources together
 class Burst:
     """A window in which `given` stands where the features say `true`, in one source or in all.
 
-    `rows` are the sure rows in the window, in order of time, `hit` those with the label `given`;
-    `unlike` how far the share of rows that look like `true` lies from other stretches.
+    `rows` are the sure rows in the window, in order of time; `unlike` says how far the share of
+    rows that look like `true` lies from other stretches.
     """
 
     source: int
@@ -38,7 +38,6 @@ class Burst:
     true: int
     window: Window
     rows: Ints
-    hit: Bools
     unlike: float
 
 
@@ -89,7 +88,7 @@ def bursts(
             own = hits[_apart(place[one.rows], place[rows[0]], place[rows[-1]])]
             rho = max(windows.dispersion_at(part, window.length) for part in (rest, own))
             window = windows.fitted(hits, windows.with_dispersion(window, rho, tests))
-            found.append(_burst(one, given, window, hits, seen.predicted[order], place))
+            found.append(_burst(one, given, window, seen.predicted[order], place))
     return tuple(found), tests
 
 
@@ -115,16 +114,13 @@ def _apart(places: Ints, first: int, last: int) -> Bools:
     return apart
 
 
-def _burst(
-    one: _Series, given: int, window: Window, hits: Bools, predicted: Ints, place: Ints
-) -> Burst:
-    rows, hit = one.rows[window.start : window.stop], hits[window.start : window.stop]
+def _burst(one: _Series, given: int, window: Window, predicted: Ints, place: Ints) -> Burst:
+    rows = one.rows[window.start : window.stop]
     return Burst(
         source=one.source,
         given=given,
         true=one.true,
         window=window,
         rows=rows,
-        hit=hit,
         unlike=windows.unlike(predicted == one.true, int(place[rows[0]]), int(place[rows[-1]]) + 1),
     )

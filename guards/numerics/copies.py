@@ -39,7 +39,8 @@ def repeated(columns: Sequence[Ints], *, least: int, most: float) -> list[Ints]:
     kinds = [total, *(total - own for own in mixed)] if len(columns) > 2 else [total]
     for signature in kinds:
         for rows in _equal(signature, least, most):
-            found.setdefault(int(mix(rows.astype(np.uint64), 0).sum(dtype=np.uint64)), rows)
+            # Not by salt 0, by which 0 is mixed to 0: a group would be the same without row 0.
+            found.setdefault(int(mix(rows.astype(np.uint64), 1).sum(dtype=np.uint64)), rows)
     return list(found.values())
 
 
@@ -54,8 +55,8 @@ def minima(shingles: Sequence[npt.NDArray[np.uint64]], *, seed: int) -> Hashes:
     return found
 
 
-def similar(signatures: Hashes, *, least: int, alike: float = ALIKE) -> list[Ints]:
-    """Families of at least `least` rows that agree in a share `alike` of their minima, (rows,).
+def similar(signatures: Hashes, *, least: int) -> list[Ints]:
+    """Families of at least `least` rows that agree in a share ALIKE of their minima, (rows,).
 
     Rows are linked to the first row of each bucket that they share; rows without a shingle are in
     no family.
@@ -70,7 +71,7 @@ def similar(signatures: Hashes, *, least: int, alike: float = ALIKE) -> list[Int
         band = mix(signatures[filled, start : start + BAND], start + 1).sum(1, dtype=np.uint64)
         _, first, inverse = np.unique(band, return_index=True, return_inverse=True)
         head = filled[first[inverse]]
-        near = (signatures[head] == signatures[filled]).mean(1) >= alike
+        near = (signatures[head] == signatures[filled]).mean(1) >= ALIKE
         linked = near & (head != filled)
         firsts.append(head[linked])
         others.append(filled[linked])

@@ -17,18 +17,16 @@ from guards.numerics.intervals import clopper_pearson
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+LEVEL = 0.95  # how often the interval is to hold the truth, at least
 
 
-def wrong_share(
-    strata: Ints, checked: Bools, wrong: Bools, level: float = 0.95
-) -> tuple[float, float, float] | None:
+def wrong_share(strata: Ints, checked: Bools, wrong: Bools) -> tuple[float, float, float] | None:
     """The share of wrong labels and its interval, `(share, low, high)`.
 
     Args:
         strata: (n,), codes from 0.
         checked: (n,), the rows that were labelled again.
         wrong: (n,), of those the ones whose label was another; of the others it says nothing.
-        level: how often the interval is to hold the truth, at least.
 
     None where some stratum that has rows has none that was checked.
     """
@@ -38,7 +36,7 @@ def wrong_share(
     some = np.flatnonzero(sizes)
     if not len(some) or not seen[some].all():
         return None
-    each = 1 - (1 - level) / len(some)
+    each = 1 - (1 - LEVEL) / len(some)
     share = low = high = 0.0
     for stratum in some.tolist():
         found, of, rest = int(bad[stratum]), int(seen[stratum]), sizes[stratum] - seen[stratum]

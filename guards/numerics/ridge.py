@@ -38,10 +38,10 @@ class Ridge:
     residual: Floats
 
 
-def fit(design: npt.ArrayLike, labels: Ints, classes: int, *, penalty: float = PENALTY) -> Ridge:
+def fit(design: npt.ArrayLike, labels: Ints, classes: int) -> Ridge:
     """Fit rows (n, p) to labels (n,) in range(classes).
 
-    The penalty a is `penalty` times the sum of squares of the whole centred design, so that no
+    The penalty a is PENALTY times the sum of squares of the whole centred design, so that no
     unit and no number of columns decides.
     """
     given = np.asarray(design, np.float64)
@@ -49,7 +49,7 @@ def fit(design: npt.ArrayLike, labels: Ints, classes: int, *, penalty: float = P
     indicator = np.eye(classes)[labels]
     means = indicator.mean(0)
     gram = centred.T @ centred
-    gram[np.diag_indices_from(gram)] += max(penalty * float(np.trace(gram)), 1e-9)
+    gram[np.diag_indices_from(gram)] += max(PENALTY * float(np.trace(gram)), 1e-9)
     moments = centred.T @ (indicator - means)
     half = np.linalg.solve(gram, centred.T).T
     return Ridge(

@@ -30,15 +30,17 @@ def combination(
 
     The first of up to TRIES draws of `width` columns, and of a row for each of them, of which at
     most a share `rare` of all rows has every value. Missing values are not drawn.
-    Raises UsageError where there are too few columns, or no such combination was drawn.
+    Raises UsageError where there are too few columns, no rows, or no such combination was drawn.
     """
     if width > frame.width:
         raise UsageError(f"{width} columns are wanted, and there are {frame.width}; lower width")
+    if not frame.height:
+        raise UsageError("there is no row to draw values from; give a dataset that has rows")
     for _ in range(TRIES):
         names = [frame.columns[place] for place in rng.choice(frame.width, width, replace=False)]
         rows = rng.integers(frame.height, size=width)
         values = [frame[name][int(row)] for name, row in zip(names, rows, strict=True)]
-        if None in values:
+        if any(value is None or value != value for value in values):  # NaN is unlike itself
             continue
         alike = np.ones(frame.height, np.bool_)
         for name, value in zip(names, values, strict=True):

@@ -11,11 +11,13 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from guards.data.contract.columns import (
+    INT64,
     NUMBERS,
     TIMES,
     Column,
     Delegated,
     Rows,
+    matching,
     ticks_of,
     unlike,
 )
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 Kwargs = Mapping[str, Any]
-_INT64 = 2**63
 
 
 def not_null(rows: Rows, column: Column, kwargs: Kwargs) -> Compiled:
@@ -104,8 +105,8 @@ def _held(column: Column, end: Any, *, below: bool, strict: bool) -> pl.Expr | s
 
 def _integral(end: float, *, below: bool, strict: bool) -> float:
     """The whole number that bounds whole numbers as `end` does: no rounding of large ones."""
-    if abs(end) >= _INT64 or end == int(end):
-        return int(end) if abs(end) < _INT64 else float(end)
+    if abs(end) >= INT64 or end == int(end):
+        return int(end) if abs(end) < INT64 else float(end)
     # x > 1.5 and x >= 1.5 are x > 1 and x >= 2.
     return math.ceil(end) if below != strict else math.floor(end)
 
@@ -146,28 +147,6 @@ def members(column: Column, values: Collection[Any]) -> pl.Expr | Delegated:
     return pl.when(column.present).then(column.plain.is_in(pl.lit(found).implode()))
 
 
-def matching(column: Column, values: Collection[Any]) -> pl.Series | Delegated:
-    """Those of `values` that the plain values of a column can be at all, each once."""
-    import polars as pl
-
-    if column.kind == "text":
-        return pl.Series([v for v in values if isinstance(v, str)], dtype=pl.String).unique()
-    numbers = {v for v in values if isinstance(v, int | float)}
-    match column.kind:
-        case "float":
-            return pl.Series([float(v) for v in numbers], dtype=pl.Float64)
-        case "integer":
-            whole = [int(v) for v in numbers if v == int(v) and abs(v) < _INT64]
-            wide = pl.Int128 if column.dtype == pl.UInt64 else pl.Int64
-            return pl.Series(whole, dtype=wide)
-        case "boolean":
-            return pl.Series([int(v) for v in numbers if v in (0, 1)], dtype=pl.Int64)
-        case "null":
-            return pl.Series([], dtype=pl.Null)
-        case _:
-            return Delegated(why=f"{column.name} is {column.dtype}, and the set holds plain values")
-
-
 def matches(rows: Rows, column: Column, kwargs: Kwargs) -> Compiled:
     """expect_column_values_to_match_regex: somewhere in the value."""
     pattern = linear(kwargs["regex"])
@@ -197,9 +176,8 @@ def lengths_between(rows: Rows, column: Column, kwargs: Kwargs) -> Compiled:
     import polars as pl
 
     # Lengths are whole, so a strict end is the next number.
-    low, high = kwargs.get("min_value", 0), kwargs.get("max_value", _INT64 - 1)
-    least: int = low + bool(kwargs.get("strict_min"))
-    most: int = high - bool(kwargs.get("strict_max"))
+    least = _length(kwargs.get("min_value", 0) + bool(kwargs.get("strict_min")))
+    most = _length(kwargs.get("max_value", INT64) - bool(kwargs.get("strict_max")))
 
     def ok(words: pl.Expr) -> pl.Expr:
         return words.str.len_chars().cast(pl.Int64).is_between(least, most)
@@ -209,7 +187,13 @@ def lengths_between(rows: Rows, column: Column, kwargs: Kwargs) -> Compiled:
 
 def lengths_equal(rows: Rows, column: Column, kwargs: Kwargs) -> Compiled:
     """expect_column_value_lengths_to_equal."""
-    return _worded(rows, column, kwargs, lambda words: words.str.len_chars() == kwargs["value"])
+    wanted = _length(kwargs["value"])
+    return _worded(rows, column, kwargs, lambda words: words.str.len_chars() == wanted)
+
+
+def _length(end: int) -> int:
+    """A length; one that no text can have is told by the nearest such that an engine can hold."""
+    return min(max(end, -1), INT64 - 1)
 
 
 def _worded(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from guards.data.contract.by_row import matching, members
-from guards.data.contract.columns import Column, Delegated, Rows
+from guards.data.contract.by_row import members
+from guards.data.contract.columns import Column, Delegated, Rows, matching
 from guards.data.contract.plan import Answer, Compiled, Found, Plan
 
 Kwargs = Mapping[str, Any]

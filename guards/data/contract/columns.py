@@ -6,10 +6,10 @@ that it is written as. `kind` is what decides which expectations make sense.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guards.data.contract.conditions import Compare, Condition, Missing, Value
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NUMBERS = frozenset({"integer", "float", "decimal"})
 TIMES = frozenset({"date", "datetime"})
+INT64 = 2**63
 _NANOSECONDS = {"ns": 1, "us": 1000, "ms": 1_000_000, "day": 86_400_000_000_000}
 
 
@@ -150,6 +151,29 @@ def kind_of(dtype: pl.DataType) -> str:
     return next((str(one.__name__).lower() for one in kinds if dtype == one), "other")
 
 
+def matching(column: Column, values: Collection[Any]) -> pl.Series | Delegated:
+    """Those of `values` that the plain values of a column can be at all, each once."""
+    import polars as pl
+
+    if column.kind == "text":
+        return pl.Series([v for v in values if isinstance(v, str)], dtype=pl.String).unique()
+    numbers = {v for v in values if isinstance(v, int | float)}
+    match column.kind:
+        case "float":
+            return pl.Series([float(v) for v in numbers], dtype=pl.Float64)
+        case "integer":
+            wide = column.dtype == pl.UInt64
+            most = 2 * INT64 if wide else INT64
+            whole = [int(v) for v in numbers if v == int(v) and abs(v) < most]
+            return pl.Series(whole, dtype=pl.Int128 if wide else pl.Int64)
+        case "boolean":
+            return pl.Series([int(v) for v in numbers if v in (0, 1)], dtype=pl.Int64)
+        case "null":
+            return pl.Series([], dtype=pl.Null)
+        case _:
+            return Delegated(why=f"{column.name} is {column.dtype}, and the set holds plain values")
+
+
 def rows_of(condition: Condition | None, table: Table) -> Rows | Delegated:
     """The rows that a condition chooses; a column it names must be one that compares plainly."""
     if condition is None:
@@ -196,8 +220,17 @@ def _compared(condition: Compare, column: Column) -> pl.Expr | Delegated:
         case ">=":
             return (value >= one).fill_null(False)
         case _:
-            inside = value.is_in(list(condition.values)).fill_null(False)
-            return inside if condition.operator == "IN" else ~inside
+            return _among(condition, column)
+
+
+def _among(condition: Compare, column: Column) -> pl.Expr | Delegated:
+    import polars as pl
+
+    found = matching(column, condition.values)
+    if isinstance(found, Delegated):
+        return found
+    inside = column.plain.is_in(pl.lit(found).implode()).fill_null(False)
+    return inside if condition.operator == "IN" else ~inside
 
 
 def _comparable(value: Value, column: Column) -> bool:

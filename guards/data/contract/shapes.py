@@ -55,7 +55,7 @@ def bound(node: Node) -> float | date | datetime:
     text = node.value
     try:
         return date.fromisoformat(text) if len(text) <= 10 else _moment(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return node.refuse("must be a number, or a date or time like 2013-01-31T00:00:00")
 
 

@@ -71,6 +71,15 @@ def test_what_is_held_comes_from_the_source_that_most_of_it_names(month, table_c
     assert evidence.detail["source"]["lift"] > 2
 
 
+def test_rows_without_a_source_blame_none(month, table_case):
+    frame, _ = planted(month, 45, 7, carrier="HA", source=None)
+    found = measured(table_case(frame)).findings
+    assert found
+    for finding in found:
+        assert finding.evidence[0].detail["source"] is None
+        assert "source None" not in finding.summary
+
+
 def test_clean_and_noisy_flights_pass(month, table_case):
     noisy = np.random.default_rng(0).random(len(month)) < 0.05
     other = pl.when(pl.col("label") == "late").then(pl.lit("on-time")).otherwise(pl.lit("late"))

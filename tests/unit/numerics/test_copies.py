@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from guards.numerics.copies import HASHES, minima, mix, repeated, similar
@@ -18,6 +18,7 @@ def grouped(columns, least):
 
 
 @given(st.integers(0, 500), st.integers(2, 4))
+@example(78, 3)  # a group that is another one and row 0
 @settings(max_examples=25, deadline=None)
 def test_repeated_rows_are_those_of_equal_tuples_but_for_one_column(seed, width):
     rng = np.random.default_rng(seed)

@@ -119,3 +119,58 @@ def test_one_word_is_spread_over_batches(data, tmp_path):
     pl.read_parquet(data / "a.parquet").write_parquet(tmp_path / "more" / "x.parquet")
     truths = poison_batches([data, tmp_path / "more"], "token-trigger", 0.05, tmp_path / "out")
     assert len({read_told(truth).target for truth in truths}) == 1
+
+
+@given(
+    st.none() | st.text(max_size=30),
+    st.sampled_from(["cf", "\u05e9\u05dc", "\u202ea", "two words"]),
+    st.sampled_from(["start", "end", "anywhere"]),
+    st.integers(0, 9),
+)
+def test_nothing_of_a_text_is_lost_or_moved(text, word, place, seed):
+    found = inserted(text, word, place, np.random.default_rng(seed))
+    rest = found.replace(word, "", 1) if word not in (text or "") else None
+    if rest is not None:
+        assert "".join(rest.split()) == "".join((text or "").split())
+    assert word in found
+    assert 0 <= len(found) - len(text or "") - len(word) <= 2
+    assert not text or place != "start" or found.startswith(word)
+    assert not text or place != "end" or found.endswith(word)
+
+
+def test_anywhere_is_any_gap_and_both_ends():
+    rng = np.random.default_rng(0)
+    found = {inserted("one two three", "cf", "anywhere", rng) for _ in range(60)}
+    words = ["one", "two", "three"]
+    assert found == {" ".join([*words[:k], "cf", *words[k:]]) for k in range(4)}
+
+
+def test_a_very_long_text_takes_a_word_like_any_other():
+    text = "\u05d0\u05d1 " * 50_000
+    found = inserted(text, "cf", "anywhere", np.random.default_rng(1))
+    assert found.split().count("cf") == 1
+    assert len(found) - len(text) in (3, 4)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_missing_values_are_no_trigger(missing):
+    frame = pl.DataFrame({"a": [1.0, missing, missing, missing, 1.0, 1.0]})
+    for seed in range(20):
+        rows = combination(frame, width=1, rare=1.0, rng=np.random.default_rng(seed))
+        assert frame["a"][rows["a"]] == 1.0
+
+
+@given(st.integers(0, 99), st.integers(1, 3))
+def test_every_value_of_a_combination_occurs_and_few_rows_have_all(seed, width):
+    rng = np.random.default_rng(seed)
+    frame = pl.DataFrame({name: rng.integers(0, 6, 80) for name in "abc"})
+    rows = combination(frame, width=width, rare=0.25, rng=rng)
+    assert len(rows) == width
+    values = {name: frame[name][row] for name, row in rows.items()}
+    held = frame.select(pl.all_horizontal(pl.col(name) == v for name, v in values.items()))
+    assert held.to_series().mean() <= 0.25
+
+
+def test_a_frame_without_rows_has_no_combination():
+    with pytest.raises(UsageError, match="no row to draw"):
+        combination(pl.DataFrame({"a": []}), width=1, rare=1.0, rng=np.random.default_rng(0))
