@@ -105,6 +105,7 @@ def test_a_run_is_bound_to_its_record_by_digest(spine):
         "rows.parquet",
         "manifest.json",
         "policy.json",
+        "profile.json",
     }
     assert set(record.bindings) == expected
     assert record.bindings["policy.json"] == record.policy.hex
