@@ -522,9 +522,7 @@ def _statistics(
                 "target": features.classes[t.target],
                 "box": list(t.box),
                 "rows": len(t.rows),
-                "source": (source_of(features.sources, features.source_names, t.rows) or {}).get(
-                    "name"
-                ),
+                "source": _source_name(features, t),
                 "poison_rate": _rate(len(t.rows), len(features.labels)),
             }
             for t in triggers
