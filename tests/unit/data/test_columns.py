@@ -105,7 +105,7 @@ def test_times_far_away_fall_in_the_cells_that_are_told(opened, unit):
         max_size=120,
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_column_of_numbers_falls_in_the_cells_that_are_told(opened, values):
     assert_told(opened(x=[*values, 3.0, 4.0]))
 

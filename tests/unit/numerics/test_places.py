@@ -54,7 +54,10 @@ def slow(view, points, limits):
     return found
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(least=5, turn=0.8, of_all=0.15)])
+LIMITED = [Limits(), Limits(least=5, turn=0.8, of_all=0.15), Limits(of_class=0.1)]
+
+
+@pytest.mark.parametrize("limits", LIMITED)
 def test_places_are_those_of_a_slow_scan(limits):
     view, points = table()
     told, wanted = scan(view, points, limits), slow(view, points, limits)
