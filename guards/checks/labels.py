@@ -184,7 +184,7 @@ def _finding(statistics: dict[str, Any]) -> Finding:
     low, high = statistics["interval"]
     checked = statistics["checked"] if statistics["interval_kind"].startswith("checked") else 0
     by = "the features, or by trusted rows" if statistics["checked_wrong"] else "the features"
-    base = f"by {checked} checked rows" if checked else "model-based"
+    base = f"by {checked} checked rows" if checked else "by a model"
     return Finding(
         rule="labels",
         code="label-issues",

@@ -86,7 +86,7 @@ def test_the_test_pictures_carry_the_whole_trigger_and_want_the_right_label(atta
 
 @pytest.mark.parametrize("attack", FLIPS)
 def test_flips_have_nothing_to_show(attack):
-    with pytest.raises(UsageError, match="labels alone"):
+    with pytest.raises(UsageError, match="cells alone"):
         planted(attack).stamped(GREY, LABELS)
 
 
