@@ -15,7 +15,10 @@ from guards.inputs import Inputs, draw_seed, load_inputs, pick_device, profile_o
 from guards.provenance.roles import Roles
 from guards.verdict import Policy
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    """The clock of a scan: read when asked, since the manifests are signed while tests run."""
+    return datetime.now(UTC)
 
 
 def policy(tmp_path, kind, data, pin=None):
@@ -30,31 +33,31 @@ def bare(**more) -> Policy:
 
 
 def test_nothing_asked_is_nothing_given():
-    assert load_inputs(bare(), None, None, NOW) == Inputs()
+    assert load_inputs(bare(), None, None, now()) == Inputs()
 
 
 def test_a_contract_is_taken_by_its_digest(tmp_path):
-    found = load_inputs(policy(tmp_path, "contract", b'{"a": 1}'), None, None, NOW)
+    found = load_inputs(policy(tmp_path, "contract", b'{"a": 1}'), None, None, now())
     assert found.contract == {"a": 1}
 
 
 @pytest.mark.parametrize("pin", ["", "0" * 64, "sha256:" + "0" * 64, str(Digest.of(b"other"))])
 def test_a_contract_that_is_not_the_pinned_one_is_refused(tmp_path, pin):
     with pytest.raises(Untrusted, match="the policy pins"):
-        load_inputs(policy(tmp_path, "contract", b"{}", pin), None, None, NOW)
+        load_inputs(policy(tmp_path, "contract", b"{}", pin), None, None, now())
 
 
 def test_a_pin_without_a_file_is_told(tmp_path):
     with pytest.raises(UsageError, match="does not say where"):
-        load_inputs(bare(pins={"contract": "0" * 64}), None, None, NOW)
+        load_inputs(bare(pins={"contract": "0" * 64}), None, None, now())
     with pytest.raises(UsageError, match="No such file"):
-        load_inputs(bare(files={"contract": str(tmp_path / "absent")}), None, None, NOW)
+        load_inputs(bare(files={"contract": str(tmp_path / "absent")}), None, None, now())
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"a":1,"a":2}', b"\xff"])
 def test_a_pinned_contract_is_still_parsed_strictly(tmp_path, data):
     with pytest.raises(Malformed):
-        load_inputs(policy(tmp_path, "contract", data), None, None, NOW)
+        load_inputs(policy(tmp_path, "contract", data), None, None, now())
 
 
 class TestReference:
@@ -65,7 +68,7 @@ class TestReference:
         return path
 
     def test_a_signed_dataset_is_a_reference(self, spine, profile):
-        found = load_inputs(bare(), spine.batch, spine.trust, NOW).reference
+        found = load_inputs(bare(), spine.batch, spine.trust, now()).reference
         assert found is not None
         assert to_bytes(found) == profile.read_bytes()
 
@@ -82,18 +85,20 @@ class TestReference:
         else:
             (spine.batch / ".hidden").write_text("x")
         with pytest.raises(Untrusted, match="nobody trusted vouches"):
-            load_inputs(bare(), spine.batch, spine.trust, NOW)
+            load_inputs(bare(), spine.batch, spine.trust, now())
 
     def test_a_profile_has_to_be_pinned_once_there_is_trust(self, spine, profile):
         pinned = bare(
             pins={"reference": str(Digest.of(profile.read_bytes()))},
             files={"reference": str(profile)},
         )
-        assert load_inputs(pinned, profile, spine.trust, NOW).reference
-        assert load_inputs(pinned, None, spine.trust, NOW).reference
-        assert load_inputs(bare(), profile, None, NOW).reference, "only a scan that no gate admits"
+        assert load_inputs(pinned, profile, spine.trust, now()).reference
+        assert load_inputs(pinned, None, spine.trust, now()).reference
+        assert load_inputs(bare(), profile, None, now()).reference, (
+            "only a scan that no gate admits"
+        )
         with pytest.raises(Untrusted, match="does not pin"):
-            load_inputs(bare(), profile, spine.trust, NOW)
+            load_inputs(bare(), profile, spine.trust, now())
 
     def test_a_profile_that_was_edited_is_refused(self, spine, profile):
         pinned = bare(
@@ -103,7 +108,7 @@ class TestReference:
         profile.write_bytes(profile.read_bytes() + b" ")
         for given in (None, profile):
             with pytest.raises(Untrusted):
-                load_inputs(pinned, given, spine.trust, NOW)
+                load_inputs(pinned, given, spine.trust, now())
 
 
 class TestSignedProfile:
@@ -119,13 +124,13 @@ class TestSignedProfile:
         return path
 
     def test_a_trusted_producers_word_is_enough(self, spine, signed):
-        found = load_inputs(bare(), signed, spine.trust, NOW).reference
+        found = load_inputs(bare(), signed, spine.trust, now()).reference
         assert found is not None
         assert to_bytes(found) == signed.read_bytes()
 
     @pytest.mark.parametrize("spoil", ["changed", "moved", "stranger", "expired", "unclaimed"])
     def test_and_nobody_elses(self, spine, signed, spoil):
-        at = NOW
+        at = now()
         if spoil == "changed":
             signed.write_bytes(signed.read_bytes().replace(b'"spread":0.', b'"spread":0.1', 1))
         elif spoil == "moved":
