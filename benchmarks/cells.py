@@ -64,13 +64,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--sets", nargs="+", choices=ROWS)
     parser.add_argument("--what", nargs="+", choices=("clean", "noise", *ATTACKS))
-    given = parser.parse_args()
-    if given.table:
-        print(tabulated(runs.read(*given.table)))
-    elif given.out:
-        runs.go(cases(given), given)
-    else:
-        parser.error("give --out to run, or --table to print")
+    runs.carry_out(parser, cases, tabulated)
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:

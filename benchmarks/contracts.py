@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -160,13 +161,10 @@ def look(engine: str, data: Path) -> dict[str, Any]:
 
 
 def imported(engine: str) -> None:
-    """The libraries of a runner."""
-    import polars  # noqa: F401
-
-    if engine == "gx":
-        os.environ["GX_ANALYTICS_ENABLED"] = "false"
-        import great_expectations  # noqa: F401
-        import pandas  # noqa: F401
+    """Import the libraries of a runner."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    for name in ("polars", "great_expectations", "pandas") if engine == "gx" else ("polars",):
+        import_module(name)
 
 
 def rows(lines: Sequence[runs.Line]) -> Iterator[tuple[object, ...]]:

@@ -50,11 +50,7 @@ Space = Callable[[Pixels, str], torch.Tensor]
 
 def main() -> None:
     """Every set, seed, attack and candidate that is asked for."""
-    given = _arguments()
-    if given.table:
-        print(table(runs.read(*given.table)))
-        return
-    runs.go(cases(given), given)
+    runs.carry_out(_parser(), cases, table)
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:
@@ -194,7 +190,7 @@ CANDIDATES: dict[str, Space] = {
 }
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     runs.options(parser)
     names = [*CANDIDATES, "embed" + APART, "pretrained" + APART, "embed, pretrained" + APART]
@@ -204,10 +200,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=100)
-    given = parser.parse_args()
-    if not (given.table or given.out):
-        parser.error("give --out to run, or --table to print")
-    return given
+    return parser
 
 
 if __name__ == "__main__":

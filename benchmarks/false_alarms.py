@@ -32,6 +32,7 @@ import runs
 import sets
 
 import guards
+from guards.numerics.intervals import clopper_pearson
 from guards.verdict import Policy
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
@@ -50,13 +51,7 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=10, help="runs of each other variant")
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--sets", nargs="+")
-    given = parser.parse_args()
-    if given.table:
-        print(tabulated(runs.read(*given.table)))
-    elif given.out:
-        runs.go(cases(given), given)
-    else:
-        parser.error("give --out to run, or --table to print")
+    runs.carry_out(parser, cases, tabulated)
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:
@@ -212,7 +207,7 @@ def blocked(line: runs.Line) -> bool:
 
 def counted(lines: list[runs.Line]) -> list[object]:
     blocks = sum(map(blocked, lines))
-    low, high = runs.interval(blocks, len(lines))
+    low, high = clopper_pearson(blocks, len(lines))
     accused = sum(any(word in text for text in line["text"] for word in ACCUSING) for line in lines)
     held = sum(line["verdict"] == "QUARANTINE" for line in lines)
     return [len(lines), blocks, f"{low:.4f} to {high:.4f}", held, accused]

@@ -62,13 +62,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", type=int, default=4_000)
     parser.add_argument("--looks", action="store_true", help="ask whether labels are denied")
-    given = parser.parse_args()
-    if given.table:
-        print(tabulated(runs.read(*given.table)))
-    elif given.out:
-        runs.go(cases(given), given)
-    else:
-        parser.error("give --out to run, or --table to print")
+    runs.carry_out(parser, cases, tabulated)
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:

@@ -31,6 +31,21 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin no case after them")
 
 
+def carry_out(
+    parser: argparse.ArgumentParser,
+    cases: Callable[[argparse.Namespace], Iterable[tuple[str, Callable[[], Line]]]],
+    tabulated: Callable[[list[Line]], str],
+) -> None:
+    """Run what is asked for, or print the table of what was run."""
+    given = parser.parse_args()
+    if given.table:
+        print(tabulated(read(*given.table)))
+    elif given.out:
+        go(cases(given), given)
+    else:
+        parser.error("give --out to run, or --table to print")
+
+
 def go(cases: Iterable[tuple[str, Callable[[], Line]]], given: argparse.Namespace) -> None:
     """Run those cases of the shard that the lines do not hold yet."""
     first, every = (int(part) for part in given.shard.split("/"))
@@ -71,14 +86,6 @@ def machine(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{torch.get_num_threads()} thread(s) of {platform.machine()}"
-
-
-def interval(hits: int, runs: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact two-sided interval of a rate (Clopper & Pearson 1934)."""
-    side = (1 - level) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(side, hits, runs - hits + 1))
-    high = 1.0 if hits == runs else float(beta.ppf(1 - side, hits + 1, runs - hits))
-    return low, high
 
 
 def upper(hits: int, runs: int, level: float = 0.95) -> float:

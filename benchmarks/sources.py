@@ -40,6 +40,7 @@ from guards.data.case import Case
 from guards.data.dataset import Dataset, open_dataset
 from guards.data.table_features import TableFeatures, table_features
 from guards.findings import Ran, Severity
+from guards.numerics.intervals import clopper_pearson
 from guards.provenance.snapshot import take
 
 SAMPLES = Path(__file__).parent.parent / "data_samples" / "flights"
@@ -76,13 +77,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=100, help="the first seed")
     parser.add_argument("--null", type=int, default=30, help="runs of each set and honest variant")
     parser.add_argument("--power", type=int, default=9, help="runs of each set, fault and dose")
-    given = parser.parse_args()
-    if given.table:
-        print(tabulated(runs.read(*given.table)))
-        return
-    if given.out is None:
-        parser.error("give --out or --table")
-    runs.go(cases(given), given)
+    runs.carry_out(parser, cases, tabulated)
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:
@@ -327,7 +322,7 @@ def tabulated(lines: list[runs.Line]) -> str:
 
 def counted(lines: list[runs.Line]) -> Iterator[str]:
     alarms = [line for line in lines if line["alarm"]]
-    low, high = runs.interval(len(alarms), len(lines))
+    low, high = clopper_pearson(len(alarms), len(lines))
     yield from (str(len(lines)), str(len(alarms)), f"{low:.3f} to {high:.3f}")
     yield str(sum(line["named"] for line in alarms))
     for what in ("precision", "recall"):

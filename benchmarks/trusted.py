@@ -41,13 +41,7 @@ def main() -> None:
     parser.add_argument("--attacks", nargs="+", default=list(ATTACKS), choices=list(ATTACKS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=100)
-    given = parser.parse_args()
-    if given.table:
-        print(tabulated(runs.read(*given.table)))
-    elif given.out:
-        runs.go(cases(given), given)
-    else:
-        parser.error("give --out to run, or --table to print")
+    runs.carry_out(parser, cases, tabulated)
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:

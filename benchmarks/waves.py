@@ -46,13 +46,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--sets", nargs="+")
-    given = parser.parse_args()
-    if given.table:
-        print(tabulated(runs.read(*given.table)))
-    elif given.out:
-        runs.go(cases(given), given)
-    else:
-        parser.error("give --out to run, or --table to print")
+    runs.carry_out(parser, cases, tabulated)
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:

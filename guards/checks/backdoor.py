@@ -67,6 +67,7 @@ from guards.data.image_features import INCONSISTENT
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.gathering import source_of
 from guards.numerics import discriminant, seeds
+from guards.numerics.intervals import empirical, estimated
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -80,7 +81,6 @@ if TYPE_CHECKING:
 
 NEEDS = frozenset({"image", "label"})
 RULE = "backdoor"
-REFINED = 128
 _REMEDY = (
     "Do not train on this batch, and do not merely drop the rows found: ask where they came from, "
     "and look at some of them. The rows, with p-values, are in rows.parquet."
@@ -91,11 +91,12 @@ _REMEDY = (
 class Settings:
     """Significance and effect must both be there.
 
-    Seeds are the `share` of each class with most evidence, `least` rows at least. A cell begins at
-    one of `thresholds`, in robust standard deviations. It alarms with `least` hits, a `rate` of
-    them, a turn rate of `turn`, and a corrected p-value of `alpha` against cells in which
-    `natural` of the rows are hits, give or take `dispersion`. Rows at least `near` out along the
-    direction that the cell's own rows give are held.
+    Seeds are the `share` of each class with most evidence, `least` rows at least; directions are
+    learnt in the `rank` principal components of each space. A cell begins at one of `thresholds`,
+    in robust standard deviations. It alarms with `least` hits, a `rate` of them, a turn rate of
+    `turn`, and a corrected p-value of `alpha` against cells in which `natural` of the rows are
+    hits, give or take `dispersion`. Rows at least `near` out along the direction that the cell's
+    own rows give are held.
     """
 
     share: float = 0.03
@@ -127,11 +128,17 @@ class Planted:
 
 def examine(case: Case, settings: Settings) -> Measured:
     """Look along the direction of each class's seeds, and of all seeds, for turned rows."""
+    import torch
+
     features = case.image_features
-    scores, cells = _cells(features, settings)
+    spaces = [discriminant.whitened(space, settings.rank) for space in features.spaces]
+    scores, cells = _cells(features, spaces, settings)
     alarming = [cell for cell in cells if _alarms(cell, settings)]
     chosen = _explanations(features, scores, alarming)
-    found = [_planted(features, scores, cell, alarming, settings) for cell in chosen]
+    if chosen:
+        layers = torch.cat(features.spaces[: len(features.layers)], 1)
+        spaces = [discriminant.whitened(layers, settings.rank), *spaces]
+    found = [_planted(features, spaces, scores, cell, alarming, settings) for cell in chosen]
     return Measured(
         statistics=_statistics(features, cells, found),
         findings=tuple(_finding(features, planted, settings) for planted in found),
@@ -139,7 +146,9 @@ def examine(case: Case, settings: Settings) -> Measured:
     )
 
 
-def _cells(features: ImageFeatures, settings: Settings) -> tuple[list[Tensor], list[seeds.Cell]]:
+def _cells(
+    features: ImageFeatures, spaces: Sequence[Tensor], settings: Settings
+) -> tuple[list[Tensor], list[seeds.Cell]]:
     import torch
 
     k = len(features.classes)
@@ -154,10 +163,7 @@ def _cells(features: ImageFeatures, settings: Settings) -> tuple[list[Tensor], l
     )
     marks = torch.as_tensor(chosen, device=features.device)
     rng = np.random.default_rng([features.seed, 6])
-    scores = [
-        discriminant.ridge_scores(space, marks, rng, rank=settings.rank)
-        for space in features.spaces
-    ]
+    scores = [discriminant.ridge_scores(space, marks, rng) for space in spaces]
     cells = seeds.learnt_cells(
         scores,
         torch.as_tensor(features.embedding, device=features.device),
@@ -207,6 +213,7 @@ def _members(scores: Sequence[Tensor], cell: seeds.Cell) -> Bools:
 
 def _planted(
     features: ImageFeatures,
+    spaces: Sequence[Tensor],
     scores: Sequence[Tensor],
     cell: seeds.Cell,
     alarming: Sequence[seeds.Cell],
@@ -216,24 +223,27 @@ def _planted(
     inside = _members(scores, cell)
     bears = np.ones_like(inside) if cell.target is None else features.labels == cell.target
     core = inside & bears & (features.looks != features.labels)
-    refined, rows = _refined(features, core, bears, settings)
-    usual = np.sort(refined[bears & ~inside & (features.share >= 0.5)])
-    above = len(usual) - np.searchsorted(usual, refined[rows], side="left")
+    refined, rows = _refined(features, spaces, core, bears, settings)
+    usual = refined[bears & ~inside & (features.share >= 0.5)]
     return Planted(
         cell=cell,
         layers=len({each.layer for each in alarming if each.target == cell.target}),
         rows=rows,
         scores=refined[rows],
-        p_values=(1 + above) / (1 + len(usual)),
+        p_values=empirical(refined[rows], usual),
     )
 
 
 def _refined(
-    features: ImageFeatures, core: Bools, bears: Bools, settings: Settings
+    features: ImageFeatures,
+    spaces: Sequence[Tensor],
+    core: Bools,
+    bears: Bools,
+    settings: Settings,
 ) -> tuple[Floats, Ints]:
     """The direction of the rows `core` (n,), of those in `bears` (n,) who lies on it, and how far.
 
-    It is learnt in all layers at once and in every space alone. The one that is kept holds most
+    It is learnt in each of `spaces`, all layers at once among them. The one that is kept holds most
     rows beyond nature: those held that look wrong, less as many as go by rights with those held
     that look right.
     """
@@ -242,11 +252,10 @@ def _refined(
     wrong = features.looks != features.labels
     usual = wrong[bears & ~core].mean()
     marks = torch.as_tensor(core[:, None], device=features.device)
-    layers = torch.cat(features.spaces[: len(features.layers)], 1)
     kept, most = None, -np.inf
-    for space in (layers, *features.spaces):
+    for space in spaces:
         rng = np.random.default_rng([features.seed, 7])
-        scores = discriminant.ridge_scores(space, marks, rng, rank=REFINED)[:, 0].cpu().numpy()
+        scores = discriminant.ridge_scores(space, marks, rng)[:, 0].cpu().numpy()
         # Seeds of many kinds make a wide cloud: half as far out as the typical one is on it.
         cut = max(settings.near, 0.5 * float(np.median(scores[core])))
         rows = np.flatnonzero(bears & (scores >= cut))
@@ -288,21 +297,12 @@ def _finding(features: ImageFeatures, planted: Planted, settings: Settings) -> F
                     "cell": {"from": cell.threshold, "rows": cell.rows, "hits": cell.hits},
                     "turn_rate": round(cell.turn, 4),
                     "source": source,
-                    "poison_rate": _rate(len(planted.rows), len(features.labels)),
+                    "poison_rate": estimated(len(planted.rows), len(features.labels)),
                 },
             ),
         ),
         remedy=_REMEDY,
     )
-
-
-def _rate(hits: int, rows: int) -> dict[str, float]:
-    """The share of all rows that are held, with its exact 95 % interval (Clopper-Pearson)."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(hits, rows).proportion_ci(0.95)
-    values = {"estimate": hits / rows, "low": interval.low, "high": interval.high}
-    return {name: round(float(value), 6) for name, value in values.items()}
 
 
 def _statistics(
@@ -322,7 +322,7 @@ def _statistics(
             {
                 "target": None if p.cell.target is None else features.classes[p.cell.target],
                 "rows": len(p.rows),
-                "poison_rate": _rate(len(p.rows), len(features.labels)),
+                "poison_rate": estimated(len(p.rows), len(features.labels)),
             }
             for p in found
         ],

@@ -36,7 +36,7 @@ from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, S
 from guards.numerics import turns
 from guards.numerics.cell_search import Judged, Search, Source, judged, search
 from guards.numerics.enrichment import dominant
-from guards.numerics.intervals import clopper_pearson, empirical
+from guards.numerics.intervals import empirical, estimated
 from guards.numerics.suspects import Limits
 from guards.text import printable
 
@@ -157,7 +157,6 @@ def _finding(case: Case, space: RowSpace, cell: _Cell, settings: Settings) -> Fi
     one, name = cell.judged, space.classes[cell.judged.suspect.target]
     source = _source(case, space, one)
     blame = f", {source['share']:.0%} of them from source {source['name']}" if source else ""
-    low, high = clopper_pearson(len(one.turned), len(space.labels))
     return Finding(
         rule=RULE,
         code="turned-cell",
@@ -182,11 +181,7 @@ def _finding(case: Case, space: RowSpace, cell: _Cell, settings: Settings) -> Fi
                     "shared": [part.told for part in cell.names] or [cell.told],
                     "expected_rows": round(one.expected, 2),
                     "source": source,
-                    "poison_rate": {
-                        "estimate": round(len(one.turned) / len(space.labels), 6),
-                        "low": round(low, 6),
-                        "high": round(high, 6),
-                    },
+                    "poison_rate": estimated(len(one.turned), len(space.labels)),
                     "alpha": settings.alpha,
                 },
             ),

@@ -62,7 +62,7 @@ from guards.findings import (
 from guards.gathering import source_of
 from guards.numerics import discriminant, patches
 from guards.numerics.enrichment import beta_binomial_tail, dispersion, enriched
-from guards.numerics.intervals import clopper_pearson, empirical
+from guards.numerics.intervals import empirical, estimated
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -387,7 +387,7 @@ def _trigger_finding(features: ImageFeatures, trigger: Trigger) -> Finding:
     )
     source = source_of(features.sources, features.source_names, trigger.rows)
     blame = f", {source['share']:.0%} of them from source {source['name']}" if source else ""
-    rate = _rate(len(trigger.rows), len(features.labels))
+    rate = estimated(len(trigger.rows), len(features.labels))
     return Finding(
         rule=RULE,
         code="backdoor-trigger",
@@ -478,13 +478,6 @@ def _source_name(features: ImageFeatures, trigger: Trigger) -> str | None:
     return str(found["name"]) if found else None
 
 
-def _rate(hits: int, rows: int) -> dict[str, float]:
-    """The share of all rows that are held, with its exact 95 % interval (Clopper-Pearson)."""
-    low, high = clopper_pearson(hits, rows)
-    values = {"estimate": hits / rows, "low": low, "high": high}
-    return {name: round(value, 6) for name, value in values.items()}
-
-
 def _levels(cell: Ints) -> list[list[int]]:
     """The window of a cell as rows of quantised grey levels, 0 black to LEVELS - 1 white."""
     code, side = int(cell[2]), patches.SIDE
@@ -523,7 +516,7 @@ def _statistics(
                 "box": list(t.box),
                 "rows": len(t.rows),
                 "source": _source_name(features, t),
-                "poison_rate": _rate(len(t.rows), len(features.labels)),
+                "poison_rate": estimated(len(t.rows), len(features.labels)),
             }
             for t in triggers
         ],

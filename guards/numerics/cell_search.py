@@ -58,6 +58,12 @@ class Source:
     of: Callable[[int], Ints] | None = None
     pairs: Ints | None = None
 
+    def counted(self, view: View) -> turns.Counted:
+        """Every cell counted; only of cells that are given by their `groups`, and `exact`."""
+        assert self.groups is not None
+        assert self.exact is not None
+        return turns.counted(view, self.groups, self.exact)
+
     def rows(self, group: int) -> Ints:
         """The rows of one cell."""
         if self.groups is not None:
@@ -122,7 +128,7 @@ def search(
         rng: draws the centres of places.
     """
     classes, sources, found = len(view.sizes), list(families), list[Suspect]()
-    counts = [turns.counted(view, one.groups, one.exact) for one in families]  # type: ignore[arg-type]
+    counts = [one.counted(view) for one in families]
     usual = _usual(families, counts)
     tests = sum(len(counted.rows) for counted in counts) * classes
     for number, (one, counted) in enumerate(zip(families, counts, strict=True)):

@@ -51,13 +51,29 @@ def seed_scores(
     return scores
 
 
+def whitened(features: Tensor, rank: int = 64) -> Tensor:
+    """The principal components of the rows that vary most, each scaled to variance 1.
+
+    Args:
+        features: float (n, d), on the device to work on.
+        rank: how many are kept, at most d.
+
+    Returns:
+        double (n, min(rank, d)).
+    """
+    import torch
+
+    wide = features.float()
+    wide = wide - wide.mean(0)
+    values, vectors = torch.linalg.eigh((wide.T @ wide).double() / len(wide))
+    keep = slice(-min(rank, wide.shape[1]), None)
+    floor = float(values[-1]) * 1e-6 + 1e-12
+    white: Tensor = wide.double() @ (vectors[:, keep] * values[keep].clamp(min=floor).rsqrt())
+    return white
+
+
 def ridge_scores(
-    features: Tensor,
-    seeds: Tensor,
-    rng: np.random.Generator,
-    *,
-    rank: int = 64,
-    ridge: float = 0.03,
+    white: Tensor, seeds: Tensor, rng: np.random.Generator, *, ridge: float = 0.03
 ) -> Tensor:
     """How like each set of seeds every row is, in robust standard deviations of all rows.
 
@@ -67,10 +83,9 @@ def ridge_scores(
     is shared by all sets of seeds and, less its own rows, by all folds.
 
     Args:
-        features: float (n, d), on the device to work on.
+        white: double (n, d), as of :func:`whitened`.
         seeds: bool (n, m), one column a set; a set of none gets zeros.
         rng: assigns the folds.
-        rank: principal components kept, each scaled to variance 1.
         ridge: added to the diagonal of their covariance.
 
     Returns:
@@ -79,12 +94,6 @@ def ridge_scores(
     """
     import torch
 
-    wide = features.float()
-    wide = wide - wide.mean(0)
-    values, vectors = torch.linalg.eigh((wide.T @ wide).double() / len(wide))
-    keep = slice(-min(rank, wide.shape[1]), None)
-    floor = float(values[-1]) * 1e-6 + 1e-12
-    white = wide.double() @ (vectors[:, keep] * values[keep].clamp(min=floor).rsqrt())
     marks = seeds.to(white.dtype)
     folds = torch.as_tensor(rng.permutation(len(white)) % FOLDS, device=white.device)
     gram, sums = white.T @ white, white.T @ marks

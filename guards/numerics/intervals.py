@@ -27,6 +27,13 @@ def clopper_pearson(hits: int, sample: int, level: float = 0.95) -> tuple[float,
     return low, high
 
 
+def estimated(hits: int, rows: int) -> dict[str, float]:
+    """The share of `hits` in `rows` as evidence tells it, with its exact 95 % interval."""
+    low, high = clopper_pearson(hits, rows)
+    values = {"estimate": hits / rows, "low": low, "high": high}
+    return {name: round(value, 6) for name, value in values.items()}
+
+
 def empirical(scores: npt.ArrayLike, null: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """How rarely the null scores as high: (1 + #{null >= score})/(n + 1), for each score.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ from guards.data.dataset import open_dataset
 from guards.data.profile import Profile, build_profile, read_profile
 from guards.provenance.snapshot import Snapshot
 
+sys.path.append(str(Path(__file__).parent))
 SAMPLES = Path(__file__).parents[3] / "data_samples"
 
 

@@ -1,12 +1,13 @@
 """The rule `patches`: marks that were planted, and those that cameras and agencies leave."""
 
 import io
-import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from marked_pictures import held, made, measured_by, png, some_of, told
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -37,12 +38,6 @@ def marked(pixels, rows):
     return found
 
 
-def png(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def grown(pixels, seed=0):
     """The pictures, each at a size of its own: 20 to 40 pixels wide and high."""
     sides = np.random.default_rng(seed).integers(20, 41, (len(pixels), 2))
@@ -60,34 +55,7 @@ def cornered(pictures, rows, side=3):
     return found
 
 
-def made(tmp_path, pixels, labels, sources=None):
-    frame = {"image": [png(p) for p in pixels], "label": [f"c{x}" for x in labels]}
-    if sources is not None:
-        frame["source"] = [f"s{x}" for x in sources]
-    pl.DataFrame(frame).write_parquet(tmp_path / "x.parquet")
-    dataset = open_dataset(tmp_path, ["x.parquet"])
-    return Case(snapshot=Snapshot(files=()), opened=dataset, roles=dataset.roles)
-
-
-def asked(tmp_path, pixels, labels, sources=None, **settings):
-    # The second witness trains a probe; that test asks for it that is about it.
-    case = made(tmp_path, pixels, labels, sources)
-    outcome = run("patches", case, {"denied": 0.0, **settings}).outcome
-    assert isinstance(outcome, Ran), outcome
-    json.dumps(outcome.measured.statistics, allow_nan=False)
-    return outcome.measured
-
-
-def told(measured):
-    return [(f.code, f.severity) for f in measured.findings]
-
-
-def held(measured):
-    return {score.row for score in measured.row_scores}
-
-
-def some_of(labels, label, count):
-    return np.flatnonzero(labels == label)[:count]
+asked = partial(measured_by, "patches")
 
 
 def test_clean_pictures_have_no_mark(tmp_path, world):

@@ -1,12 +1,13 @@
 """The rule `waves`: sinusoids that were planted, and what cameras, printers and shirts have."""
 
 import io
-import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from marked_pictures import held, made, measured_by, png, some_of, told
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -49,40 +50,7 @@ def waved(pixels, rows, delta=20, down=0.0, right=6.0, phase=0.3):
     return np.rint(found).clip(0, 255).astype(np.uint8)
 
 
-def png(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def made(tmp_path, pixels, labels, sources=None):
-    frame = {"image": [png(p) for p in pixels], "label": [f"c{x}" for x in labels]}
-    if sources is not None:
-        frame["source"] = [f"s{x}" for x in sources]
-    pl.DataFrame(frame).write_parquet(tmp_path / "x.parquet")
-    dataset = open_dataset(tmp_path, ["x.parquet"])
-    return Case(snapshot=Snapshot(files=()), opened=dataset, roles=dataset.roles)
-
-
-def asked(tmp_path, pixels, labels, sources=None, **settings):
-    # The looks are asked of a probe, which is tested with the rule `patches`.
-    case = made(tmp_path, pixels, labels, sources)
-    outcome = run("waves", case, {"denied": 0.0, **settings}).outcome
-    assert isinstance(outcome, Ran), outcome
-    json.dumps(outcome.measured.statistics, allow_nan=False)
-    return outcome.measured
-
-
-def told(measured):
-    return [(f.code, f.severity) for f in measured.findings]
-
-
-def held(measured):
-    return {score.row for score in measured.row_scores}
-
-
-def some_of(labels, label, count):
-    return np.flatnonzero(labels == label)[:count]
+asked = partial(measured_by, "waves")
 
 
 def test_clean_pictures_have_no_wave(tmp_path, world):

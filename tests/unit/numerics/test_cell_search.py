@@ -33,7 +33,10 @@ def accused(design, labels, codes):
         exact = np.zeros(len(groups), np.bool_)
         families.append(Source(kind="value", columns=(name,), groups=groups, exact=exact))
     found = search(view, points, families, codes, Limits(), np.random.default_rng(1))
-    spared = lambda cell, rows: (points, points[rows])  # noqa: E731
+
+    def spared(cell, rows):
+        return points, points[rows]
+
     return found, judged(found, Limits(), 1e-3, spared, np.random.default_rng(2))
 
 
@@ -81,7 +84,10 @@ def test_near_copies_are_accused_as_copies():
     held = turns.Ragged(starts=np.array([0, 15, 30, 45]), rows=np.concatenate(groups))
     copies = Source(kind="copies", columns=("",), groups=held, exact=np.ones(3, np.bool_))
     found = search(view, points, [copies], {}, Limits(), np.random.default_rng(1))
-    spared = lambda cell, rows: (points, points[rows])  # noqa: E731
+
+    def spared(cell, rows):
+        return points, points[rows]
+
     cells = judged(found, Limits(), 1e-3, spared, np.random.default_rng(2))
     assert len(np.intersect1d(rows, np.concatenate([cell.turned for cell in cells]))) >= 30
     assert {found.sources[cell.suspect.family].kind for cell in cells} == {"copies"}

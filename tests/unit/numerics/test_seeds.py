@@ -39,7 +39,9 @@ def test_ridge_scores_are_those_of_scikit_learn_fold_by_fold() -> None:
     features = rng.normal(size=(300, 6)) * [3, 2, 2, 1, 1, 0.5]
     marks = rng.random((300, 2)) < 0.1
     ours = discriminant.ridge_scores(
-        torch.tensor(features), torch.tensor(marks), np.random.default_rng(1), rank=6
+        discriminant.whitened(torch.tensor(features), 6),
+        torch.tensor(marks),
+        np.random.default_rng(1),
     ).numpy()
     folds = np.random.default_rng(1).permutation(300) % discriminant.FOLDS
     centred = features - features.mean(0)
@@ -58,7 +60,7 @@ def test_ridge_scores_are_those_of_scikit_learn_fold_by_fold() -> None:
 def test_no_seeds_no_scores() -> None:
     rng = np.random.default_rng(0)
     features, none = torch.tensor(rng.normal(size=(50, 3))), torch.zeros((50, 1), dtype=torch.bool)
-    assert not discriminant.ridge_scores(features, none, rng).any()
+    assert not discriminant.ridge_scores(discriminant.whitened(features), none, rng).any()
 
 
 def test_shares_outside_a_cell_are_those_of_a_slow_version() -> None:
