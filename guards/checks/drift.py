@@ -159,10 +159,10 @@ def examine(case: Case, settings: Settings) -> Measured:
     local, single = _rows_of(case, seen, suspects, jumped, settings.max_rows)
     whole, joint = unlike_reference(seen)
     findings = [
-        *_unlike_findings(whole, joint, seen, settings),
         *_schema_findings(seen),
         *(finding for move in moved for finding in _column_findings(move, settings)),
         *(_local_finding(found, seen, settings) for found in local),
+        *_unlike_findings(whole, joint, seen, settings),
     ]
     return Measured(
         statistics=_statistics(seen, moved, local, (whole, joint)),
