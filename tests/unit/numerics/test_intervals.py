@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from guards.numerics.enrichment import dominant
 from guards.numerics.intervals import clopper_pearson, empirical
@@ -21,6 +21,18 @@ def test_the_interval_is_that_of_scipy(counts: tuple[int, int]) -> None:
         return
     interval = binomtest(hits, sample).proportion_ci(0.95)
     assert clopper_pearson(hits, sample) == pytest.approx((interval.low, interval.high), abs=1e-9)
+
+
+@given(st.integers(1, 600).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_is_exact(counts: tuple[int, int]) -> None:
+    """P(X >= hits | low) and P(X <= hits | high) are each 2.5 % (Clopper & Pearson 1934)."""
+    hits, sample = counts
+    low, high = clopper_pearson(hits, sample)
+    assert low <= hits / sample <= high
+    if hits:
+        assert binom.sf(hits - 1, sample, low) == pytest.approx(0.025, rel=1e-6)
+    if hits < sample:
+        assert binom.cdf(hits, sample, high) == pytest.approx(0.025, rel=1e-6)
 
 
 @given(st.lists(st.integers(0, 9), max_size=20), st.lists(st.integers(0, 9), max_size=20))
