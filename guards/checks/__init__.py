@@ -40,6 +40,7 @@ CHECKS: Mapping[str, str] = {
     "backdoor": "guards.checks.backdoor",
     "spectral": "guards.checks.spectral",
     "clustering": "guards.checks.clustering",
+    "crowds": "guards.checks.crowds",
     "cells": "guards.checks.cells",
     "features": "guards.checks.features",
     "trusted": "guards.checks.trusted",
@@ -47,6 +48,7 @@ CHECKS: Mapping[str, str] = {
 }
 # Those that look at layers: the probe's, or those of the model that was given.
 _MODEL_USERS = frozenset({"triggers", "backdoor", "spectral", "clustering"})
+_REFERENCE_USERS = frozenset({"drift", "crowds"})
 _TRUSTED_USERS = frozenset({"labels", "trusted"})
 _HISTORY_USERS = frozenset({"spectral", "clustering", "history"})
 _SEED_USERS = frozenset(
@@ -124,7 +126,7 @@ def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:
         inputs["seed"] = str(case.seed)
     if rule in _SEED_USERS and case.roles.image:
         inputs["pretrained"] = pretrained.name()
-    if rule == "drift" and case.reference is not None:
+    if rule in _REFERENCE_USERS and case.reference is not None:
         inputs["reference"] = str(case.reference.digest)
     if rule in _MODEL_USERS and case.model is not None:
         inputs["model"] = str(case.model.digest)

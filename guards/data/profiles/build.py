@@ -20,6 +20,7 @@ from guards.data.profiles.tables import (
     groupings,
     planned,
 )
+from guards.data.profiles.triples import Triples, planned_triples
 from guards.data.profiles.values import Kind, kinds
 
 
@@ -97,12 +98,15 @@ class _Builder:
         }
         self._by: list[str] = []
         self._tables: Tables | None = None
+        self._triples: Triples | None = None
 
     def add(self, chunk: Chunk) -> None:
         codes = {name: column.add(chunk) for name, column in self._columns.items()}
-        if self._tables is None:
-            self._tables = self._plan()
+        if self._tables is None or self._triples is None:
+            shapes = self._shapes()
+            self._tables, self._triples = self._plan(shapes), self._threes(shapes)
         self._tables.add(codes, chunk.blocks)
+        self._triples.add(codes)
 
     def finish(self) -> Profile:
         columns = tuple(column.finish() for column in self._columns.values())
@@ -114,18 +118,29 @@ class _Builder:
             roles={n: role for n, role in self._roles.items() if n in self._columns},
             columns=columns,
             pairs=pairs,
+            triples=self._triples.finish() if self._triples else (),
             groups=tuple(moved),
         )
 
-    def _plan(self) -> Tables:
+    def _shapes(self) -> dict[str, Shape]:
+        return {
+            name: Shape(levels=column.levels, words=isinstance(column, Words))
+            for name, column in self._columns.items()
+        }
+
+    def _threes(self, shapes: Mapping[str, Shape]) -> Triples:
+        if self.like:
+            plan = [triple.columns for triple in self.like.triples if self._has(*triple.columns)]
+        else:
+            # Not the label: what crowds, crowds whatever it is called.
+            plan = planned_triples([n for n in shapes if self._roles.get(n) != "label"])
+        return Triples(plan, shapes)
+
+    def _plan(self, shapes: Mapping[str, Shape]) -> Tables:
         words: dict[str, Any] = {
             name: (column.cells.tolist(), column.values)
             for name, column in self._columns.items()
             if isinstance(column, Words)
-        }
-        shapes = {
-            name: Shape(levels=column.levels, words=name in words)
-            for name, column in self._columns.items()
         }
         self._by = groupings(words, self._special)
         if self.like:

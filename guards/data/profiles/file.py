@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from guards.data.profiles.measures import unlettered
 from guards.data.profiles.nouns import (
@@ -28,9 +31,12 @@ from guards.data.profiles.nouns import (
     Pair,
     Profile,
     TextColumn,
+    Triple,
     VectorColumn,
     coarse,
 )
+from guards.data.profiles.tables import shape_of
+from guards.data.profiles.triples import MOST, few
 from guards.data.profiles.values import MARKS
 from guards.digest import canonical_json
 from guards.errors import Malformed, UsageError
@@ -52,6 +58,7 @@ def to_bytes(profile: Profile) -> bytes:
             "roles": dict(profile.roles),
             "columns": [{**_plain(c), "kind": KINDS[type(c)]} for c in profile.columns],
             "pairs": [_plain(pair) for pair in profile.pairs],
+            "triples": [_plain(triple) for triple in profile.triples],
             "groups": [_plain(groups) for groups in profile.groups],
         }
     )
@@ -77,7 +84,7 @@ def parse_profile(data: bytes) -> Profile:
         root.of("schema").refuse(
             "is of an earlier release; build it again with this release: toadstone profile"
         )
-    root.only("schema", "blocks", "roles", "columns", "pairs", "groups")
+    root.only("schema", "blocks", "roles", "columns", "pairs", "triples", "groups")
     if root.of("schema").text() != SCHEMA:
         root.of("schema").refuse(f"must be {SCHEMA!r}")
     blocks = _integers(root.of("blocks"), MAX_BLOCKS)
@@ -87,6 +94,7 @@ def parse_profile(data: bytes) -> Profile:
         roles={name: role.text() for name, role in root.of("roles").items()},
         columns=tuple(columns.values()),
         pairs=_pairs(root.of("pairs"), columns),
+        triples=_triples(root.of("triples"), columns),
         groups=tuple(_groups(node, columns) for node in root.of("groups").each()),
     )
     if profile.roles.keys() - columns.keys():
@@ -285,6 +293,36 @@ def _joined_cells(column: Column, join: int) -> list[int]:
     for place, rows in zip(places, column.cells, strict=True):
         found[place] += rows
     return found
+
+
+def _triples(node: Node, columns: Mapping[str, Column]) -> tuple[Triple, ...]:
+    found = [_triple(item, columns) for item in node.each()]
+    if len({triple.columns for triple in found}) < len(found) or len(found) > MOST:
+        node.refuse(f"must be different ones, and at most {MOST}")
+    return tuple(found)
+
+
+def _triple(node: Node, columns: Mapping[str, Column]) -> Triple:
+    node.only(*_names(Triple))
+    names = [name.text() for name in node.of("columns").each()]
+    if len(set(names)) != 3 or not set(names) <= columns.keys():
+        node.of("columns").refuse("must name three columns that are described")
+    sides = [_few_cells(columns[name]) for name in names]
+    cells = prod(len(side) for side in sides)
+    counts = _integers(node.of("counts"), cells)
+    if len(counts) != cells:
+        node.of("counts").refuse(f"must be {cells}")
+    table = np.array(counts).reshape([len(side) for side in sides])
+    found = [table.sum(axis=others).tolist() for others in ((1, 2), (0, 2), (0, 1))]
+    if found != sides:
+        node.of("counts").refuse("do not add up to the cells of the columns")
+    return Triple(columns=(names[0], names[1], names[2]), counts=counts)
+
+
+def _few_cells(column: Column) -> list[int]:
+    """The rows in each cell that a column has in a triple."""
+    found = np.bincount(few(shape_of(column)), weights=column.cells)
+    return [int(rows) for rows in found]
 
 
 def _groups(node: Node, columns: Mapping[str, Column]) -> Groups:

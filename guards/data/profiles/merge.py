@@ -9,7 +9,7 @@ account: they are merged in the order of their digests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from guards.data.profiles.nouns import (
     Pair,
     Profile,
     TextColumn,
+    Triple,
     VectorColumn,
 )
 from guards.errors import UsageError
@@ -50,13 +51,14 @@ class Merged:
     """The profile of all parts, and what it is coarser by.
 
     `edges` is how many edges and groups of each column not all parts had, `columns` are those left
-    out (not in all parts, or of another kind there), `pairs` how many pairs were left out.
+    out (not in all parts, or of another kind there), `pairs` and `triples` how many were left out.
     """
 
     profile: Profile
     edges: Mapping[str, int]
     columns: tuple[str, ...]
     pairs: int
+    triples: int
 
     @property
     def told(self) -> str:
@@ -65,6 +67,7 @@ class Merged:
             (sum(self.edges.values()), "edges that not all parts have"),
             (len(self.columns), "columns that not all parts have"),
             (self.pairs, "pairs that are not counted alike"),
+            (self.triples, "triples that are not counted alike"),
         ]
         return ", ".join(f"{many} {what}" for many, what in lost if many)
 
@@ -82,6 +85,7 @@ def merge_profiles(profiles: Sequence[Profile]) -> Merged:
     pairs = [pair for pair in parts[0].pairs if {pair.first, pair.second} <= columns.keys()]
     tables = {pair: _tables(pair, parts, maps) for pair in pairs}
     kept = {pair: found for pair, found in tables.items() if found is not None}
+    threes = tuple(_triples(parts, columns))
     every = {name for part in parts for name in part.by_name}
     return Merged(
         profile=Profile(
@@ -89,11 +93,13 @@ def merge_profiles(profiles: Sequence[Profile]) -> Merged:
             roles={n: role for n, role in parts[0].roles.items() if n in columns},
             columns=tuple(columns.values()),
             pairs=tuple(_pair(pair, parts, found) for pair, found in kept.items()),
+            triples=threes,
             groups=tuple(_all_groups(parts, maps, kept)),
         ),
         edges={name: lost for name in names if (lost := _lost(parts, columns[name]))},
         columns=tuple(sorted(every - columns.keys())),
         pairs=max(len(part.pairs) for part in parts) - len(kept),
+        triples=max(len(part.triples) for part in parts) - len(threes),
     )
 
 
@@ -322,6 +328,20 @@ def _pair(pair: Pair, parts: Sequence[Profile], tables: Ints) -> Pair:
     held = [p.rho for part in parts for p in part.pairs if frozenset((p.first, p.second)) in same]
     counts = tuple(map(tuple, tables.sum(axis=0).tolist()))
     return replace(pair, counts=counts, rho=round(max(rho, *held), 6))
+
+
+def _triples(parts: Sequence[Profile], columns: Mapping[str, Column]) -> Iterator[Triple]:
+    """The triples that all parts have, of columns that have the same cells in all of them."""
+    same = {
+        name
+        for name, column in columns.items()
+        if all(part.by_name[name].bins == column.bins for part in parts)
+    }
+    known = [{triple.columns: triple.counts for triple in part.triples} for part in parts]
+    for three in known[0]:
+        if set(three) <= same and all(three in held for held in known):
+            counts = np.sum([held[three] for held in known], axis=0)
+            yield Triple(columns=three, counts=tuple(counts.tolist()))
 
 
 def _all_groups(

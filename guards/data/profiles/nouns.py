@@ -1,4 +1,4 @@
-"""The nouns of a profile: columns of four kinds, pairs of columns, and how far blocks differ.
+"""The nouns of a profile: columns of four kinds, two and three of them together, and blocks.
 
 Everything that is a count adds up exactly when profiles are merged, and everything that is not a
 count says by how much it may be off. A new kind of column is a class here with the fields that all
@@ -259,6 +259,17 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Triple:
+    """Rows in every cell of three columns, about eight cells each, the last running fastest.
+
+    Which cells, says :mod:`guards.data.profiles.triples`.
+    """
+
+    columns: tuple[str, str, str]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
     """How the groups of the categorical column `by` moved in `column` between the blocks.
 
@@ -280,6 +291,7 @@ class Profile:
     roles: Mapping[str, str]
     columns: tuple[Column, ...]
     pairs: tuple[Pair, ...]
+    triples: tuple[Triple, ...]
     groups: tuple[Groups, ...]
 
     @property

@@ -28,6 +28,7 @@ from guards.data.profiles.nouns import (
     VectorColumn,
 )
 from guards.data.profiles.tables import Tables, shape_of
+from guards.data.profiles.triples import Triples
 from guards.data.profiles.values import MARKS, Kind, kinds
 from guards.numerics.sketches import REGISTERS, counted, exact_steps, hashed_numbers, registers
 
@@ -94,7 +95,8 @@ class Observed:
 
     `columns` are those of one kind in both; `gone` are in the profile and not in the batch,
     `added` the other way round, `unlike` in both and of another kind. `tables` are the counts of
-    `profile.pairs`, in their order, None where a column is gone or unlike.
+    `profile.pairs` and `triples` those of `profile.triples`, each in their order, None where a
+    column is gone or unlike.
     """
 
     profile: Profile
@@ -104,6 +106,7 @@ class Observed:
     added: tuple[str, ...]
     unlike: tuple[str, ...]
     tables: tuple[Ints | None, ...]
+    triples: tuple[Ints | None, ...]
 
     def table(self, by: str, column: str) -> Ints | None:
         """Rows of each of `by`'s bins in each of `column`'s; as `Profile.table`."""
@@ -184,6 +187,8 @@ class Observer:
         plan = [profile.pairs[place] for place in self._places]
         shapes = {column.name: shape_of(column) for column in same}
         self._tables = Tables([(p.first, p.second, p.join) for p in plan], shapes, blocks=1)
+        threes = [t.columns for t in profile.triples if set(t.columns) <= self._watchers.keys()]
+        self._triples = Triples(threes, shapes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -194,6 +199,7 @@ class Observer:
         """Count the rows of a chunk."""
         codes = {name: watcher.add(chunk) for name, watcher in self._watchers.items()}
         self._tables.add(codes, ((0, 0, chunk.rows),))
+        self._triples.add(codes)
 
     def finish(self, rows: int) -> Observed:
         """The batch of so many rows."""
@@ -201,6 +207,7 @@ class Observer:
         tables: list[Ints | None] = [None] * len(self.profile.pairs)
         for place, counts in zip(self._places, self._tables.counts, strict=True):
             tables[place] = counts[0]
+        triples = dict(zip(self._triples.plan, self._triples.counts, strict=True))
         return Observed(
             profile=self.profile,
             rows=rows,
@@ -209,6 +216,7 @@ class Observer:
             added=tuple(name for name in self._found if name not in stored),
             unlike=tuple(n for n in stored if n in self._found and n not in self._watchers),
             tables=tuple(tables),
+            triples=tuple(triples.get(triple.columns) for triple in self.profile.triples),
         )
 
 

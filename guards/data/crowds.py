@@ -1,0 +1,194 @@
+"""The rows of a batch that vote for a crowd, and where the crowd lies.
+
+Counts alone say which cells are hot; which rows lie in them takes a pass over the batch, and it is
+made only if so many hot cells could add up to enough votes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guards.data.dataset import Dataset
+from guards.data.profiles.nouns import Profile
+from guards.data.profiles.observe import Encoded, Observed, encoded
+from guards.data.profiles.tables import shape_of
+from guards.data.profiles.triples import Triples, few, few_bins
+from guards.numerics.cells import moved_shares
+from guards.numerics.crowds import hot, implied, log_tails
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
+    Bools = npt.NDArray[np.bool_]
+
+MOST = 2_000  # rows that vote, those with most votes, among which groups are looked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heat:
+    """Which cells of which triples are hot: `cells[i]` of the triple `plan[i]`, with its counts.
+
+    Triples of a column that moved as a whole are left out: a new month is no crowd.
+    """
+
+    profile: Profile
+    plan: tuple[tuple[str, str, str], ...]
+    then: tuple[Ints, ...]
+    now: tuple[Ints, ...]
+    cells: tuple[Bools, ...]
+
+    @property
+    def votes(self) -> int:
+        """How many hot cells all rows lie in together."""
+        return sum(int(now[hot].sum()) for now, hot in zip(self.now, self.cells, strict=True))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are looked at, in order."""
+        return tuple(sorted({name for three in self.plan for name in three}))
+
+    @cached_property
+    def triples(self) -> Triples:
+        """Says in which cell of each triple a row lies."""
+        shapes = {name: shape_of(self.profile.by_name[name]) for name in self.names}
+        return Triples(self.plan, shapes)
+
+    @cached_property
+    def few(self) -> Mapping[str, Ints]:
+        """The coarse cell of each code of a column."""
+        return {name: few(shape_of(self.profile.by_name[name])) for name in self.names}
+
+    def usual(self, name: str) -> Ints:
+        """The reference's rows in each coarse cell of a column."""
+        return np.bincount(self.few[name], weights=self.profile.by_name[name].cells).astype(int)
+
+    def meaning(self, name: str, cells: Sequence[int]) -> str:
+        """What coarse cells of a column mean, in words."""
+        bins = few_bins(self.profile.by_name[name])
+        return " or ".join(bins[cell] for cell in cells)
+
+    def telling(self) -> dict[frozenset[str], float]:
+        """How much of one column another tells, for every pair that is in the profile."""
+        return {
+            frozenset((pair.first, pair.second)): implied(pair.counts)
+            for pair in self.profile.pairs
+            if {pair.first, pair.second} <= set(self.names)
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voters:
+    """Rows with votes: `rows` (n,) global numbers, `cells` (n, tables) hot cells or -1.
+
+    `codes[column]` (n,) are coarse cells; `many` is how many rows there were, before MOST.
+    """
+
+    rows: Ints
+    cells: Ints
+    codes: Mapping[str, Ints]
+    many: int
+
+    @property
+    def votes(self) -> Floats:
+        """The share of the tables in which each row's cell is hot, (n,)."""
+        return np.asarray((self.cells >= 0).mean(axis=1))
+
+    def least(self, votes: float) -> Voters:
+        """Those with at least that share of votes."""
+        kept = self.votes >= votes
+        return Voters(
+            rows=self.rows[kept],
+            cells=self.cells[kept],
+            codes={name: codes[kept] for name, codes in self.codes.items()},
+            many=int(kept.sum()),
+        )
+
+
+def heat(seen: Observed, *, moved: float, least: int, lift: float, alpha: float) -> Heat:
+    """The hot cells of a batch, in triples of columns that have not moved by so much."""
+    still = {
+        name
+        for name, column in seen.columns.items()
+        if moved_shares([column.column.cells], [column.cells])[0] < moved
+    }
+    kept = [
+        (stored.columns, np.asarray(stored.counts, np.int64), now)
+        for stored, now in zip(seen.profile.triples, seen.triples, strict=True)
+        if now is not None and set(stored.columns) <= still
+    ]
+    return Heat(
+        profile=seen.profile,
+        plan=tuple(columns for columns, _, _ in kept),
+        then=tuple(then for _, then, _ in kept),
+        now=tuple(now for _, _, now in kept),
+        cells=tuple(hot(then, now, least=least, lift=lift, alpha=alpha) for _, then, now in kept),
+    )
+
+
+def voters(dataset: Dataset, found: Heat, votes: float) -> Voters:
+    """The rows with at least that share of votes; one pass."""
+    parts = list(_voting(dataset, found, votes))
+    cells = np.concatenate([part.cells for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.lexsort((rows, -(cells >= 0).sum(axis=1)))[:MOST]
+    kept = np.sort(order)
+    return Voters(
+        rows=rows[kept],
+        cells=cells[kept],
+        codes={n: np.concatenate([part.codes[n] for part in parts])[kept] for n in found.names},
+        many=len(rows),
+    )
+
+
+def _voting(dataset: Dataset, found: Heat, votes: float) -> Iterator[Voters]:
+    for part in encoded(dataset, found.profile, found.names):
+        cells = _cells(found, part)
+        ours = np.flatnonzero((cells >= 0).mean(axis=1) >= votes)
+        codes = {name: found.few[name][part.codes[name][ours]] for name in found.names}
+        yield Voters(rows=part.start + ours, cells=cells[ours], codes=codes, many=len(ours))
+
+
+def _cells(found: Heat, part: Encoded) -> Ints:
+    """The hot cell of each row in each triple, -1 where its cell is not hot, (rows, tables)."""
+    rows = len(next(iter(part.codes.values())))
+    cells = np.full((rows, len(found.plan)), -1)
+    for place, hot_ones in enumerate(found.cells):
+        if hot_ones.any():
+            own = found.triples.cell(place, part.codes)
+            cells[:, place] = np.where(hot_ones[own], own.astype(np.int64), -1)
+    return cells
+
+
+def inside(
+    dataset: Dataset, found: Heat, box: Mapping[str, Sequence[int]], most: int
+) -> tuple[Ints, Floats]:
+    """The first rows that lie in the given coarse cells of each column, and their votes."""
+    rows, votes = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for part in encoded(dataset, found.profile, found.names):
+        in_box = np.ones(len(part.codes[found.names[0]]), np.bool_)
+        for name, cells in box.items():
+            in_box &= np.isin(found.few[name][part.codes[name]], list(cells))
+        rows.append(part.start + np.flatnonzero(in_box))
+        votes.append((_cells(found, part)[in_box] >= 0).mean(axis=1))
+    return np.concatenate(rows)[:most], np.concatenate(votes)[:most]
+
+
+def surest(found: Heat, cells: Ints) -> float:
+    """log10 of the p-value of the surest cell that most of a group share, over all cells.
+
+    `cells` (n, tables) are the hot cells of the group's rows.
+    """
+    best, tests = 0.0, sum(len(counts) for counts in found.now)
+    for place in range(cells.shape[1]):
+        own = cells[cells[:, place] >= 0, place]
+        if 2 * len(own) >= len(cells):
+            cell = int(np.bincount(own).argmax())
+            best = min(best, float(log_tails(found.then[place], found.now[place])[cell]))
+    return min(best + float(np.log10(tests)), 0.0)

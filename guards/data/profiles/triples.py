@@ -1,0 +1,95 @@
+"""Three columns together, coarsely: in which cells of a few triples the rows lie.
+
+Rows that crowd at one place of many columns lie in one cell of most triples, and a triple has few
+enough cells that counts of them are small and add up. About EIGHT cells a column are kept, whatever
+its own bins are; which triples, follows from the names alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from itertools import combinations, count
+from math import comb, prod
+from typing import Any
+
+import numpy as np
+
+from guards.data.profiles.nouns import Column, Triple, coarse_bins
+from guards.data.profiles.tables import Shape, shape_of
+
+MOST = 64
+EIGHT = 8
+_AT_ONCE = 1 << 16
+Names = tuple[str, str, str]
+
+
+def planned_triples(names: Sequence[str], most: int = MOST) -> list[Names]:
+    """At most so many triples of the columns, each column in about as many as any other."""
+    if comb(len(names), 3) <= most:
+        return list(combinations(sorted(names), 3))
+    found: dict[Names, None] = {}
+    for turn in count():
+        order = sorted(names, key=lambda name: sha256(f"{turn} {name}".encode()).digest())
+        for three in zip(order[::3], order[1::3], order[2::3], strict=False):
+            a, b, c = sorted(three)
+            found[a, b, c] = None
+            if len(found) == most:
+                return list(found)
+    return []
+
+
+def few(shape: Shape) -> Any:
+    """The coarse cell, of about EIGHT, that each code of a column is in: (levels,)."""
+    return shape.coarse(_join(shape))
+
+
+def few_bins(column: Column) -> tuple[str, ...]:
+    """What the coarse cells of a column mean, in order."""
+    return coarse_bins(column, _join(shape_of(column)))
+
+
+def _join(shape: Shape) -> int:
+    inner = max(shape.levels - (2 if shape.words else 3), 1)
+    return -(-inner // EIGHT)
+
+
+class Triples:
+    """Counts the planned triples, chunk by chunk."""
+
+    def __init__(self, plan: Sequence[Names], shapes: Mapping[str, Shape]) -> None:
+        self.plan = tuple(plan)
+        self._cells = {name: few(shapes[name]) for three in plan for name in three}
+        sizes = [[int(self._cells[name][-1]) + 1 for name in three] for three in plan]
+        # Each column's part of a cell's number, in each place that it has in a triple.
+        self._parts = [
+            [
+                (self._cells[name] * prod(size[place + 1 :])).astype(np.uint16)
+                for place, name in enumerate(three)
+            ]
+            for three, size in zip(self.plan, sizes, strict=True)
+        ]
+        self.counts = [np.zeros(prod(size), np.int64) for size in sizes]
+
+    def add(self, codes: Mapping[str, Any]) -> None:
+        """Count the rows of a chunk: codes (rows,) by column."""
+        rows = len(next(iter(codes.values()))) if codes else 0
+        for start in range(0, rows, _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            for place, counts in enumerate(self.counts):
+                counts += np.bincount(self.cell(place, codes, part), minlength=len(counts))
+
+    def cell(self, place: int, codes: Mapping[str, Any], rows: slice = slice(None)) -> Any:
+        """The cell of one triple that each row is in, (rows,) uint16."""
+        first, second, third = (
+            part[codes[name][rows]]
+            for name, part in zip(self.plan[place], self._parts[place], strict=True)
+        )
+        return first + second + third
+
+    def finish(self) -> tuple[Triple, ...]:
+        """The triples with their counts."""
+        return tuple(
+            Triple(columns=three, counts=tuple(counts.tolist()))
+            for three, counts in zip(self.plan, self.counts, strict=True)
+        )
