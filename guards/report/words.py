@@ -107,6 +107,12 @@ RULES: Mapping[str, Rule] = {
         blind="Planted rows too few to pull the split away from a natural one, spread over every "
         "class, or with labels that are right.",
     ),
+    "crowds": Rule(
+        title="Crowds",
+        question="Do rows lie close together where the reference has next to nothing?",
+        blind="Crowds of fewer than twelve rows, wide in all but three columns, or at a place "
+        "where the reference lies already; without a reference it does not look.",
+    ),
     "cells": Rule(
         title="Planted cells",
         question="Does something that rows of a table or texts share decide their label against "

@@ -105,7 +105,8 @@ def told(seen: Any) -> Any:
         for name, column in seen.columns.items()
     }
     tables = [None if t is None else t.tolist() for t in seen.tables]
-    return columns, tables, seen.rows, seen.gone, seen.added, seen.unlike
+    triples = [None if t is None else t.tolist() for t in seen.triples]
+    return columns, tables, triples, seen.rows, seen.gone, seen.added, seen.unlike
 
 
 @unhurried

@@ -72,6 +72,8 @@ def test_parts_that_are_alike_merge_to_the_whole(parts, whole):
         assert found.count == column.count
     for mine, theirs in zip(merged.profile.pairs, exact.pairs, strict=True):
         assert mine.counts == theirs.counts
+    assert merged.profile.triples == exact.triples
+    assert len(exact.triples) == 20, "of the six columns that are no label"
     label = merged.profile.by_name["label"]
     assert dict(zip(label.values, label.counts, strict=True)) == dict(
         zip(exact.by_name["label"].values, exact.by_name["label"].counts, strict=True)
@@ -133,6 +135,11 @@ def test_cells_are_coarsened_to_the_edges_that_all_have(parts):
     every = set.union(*(set(p.by_name["x"].edges) for p in own))
     assert merged.edges["x"] == len(every - common) > 0
     assert "edges that not all parts have" in merged.told
+    # What was joined to coarse cells of unlike edges cannot be added up.
+    left = {name for triple in merged.profile.triples for name in triple.columns}
+    assert "x" not in left
+    assert merged.triples == 20 - len(merged.profile.triples)
+    assert f"{merged.triples} triples that are not counted alike" in merged.told
     values = pl.concat(frames)["x"].to_numpy()
     bounds = [-np.inf, *x.edges, np.inf]
     counted = [((lo <= values) & (values < hi)).sum() for lo, hi in pairwise(bounds)]

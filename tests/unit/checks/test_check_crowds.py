@@ -1,0 +1,154 @@
+"""Crowds planted into real months, the seasons that are none, and who tries to hide one."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from guards.checks import crowds, run
+from guards.errors import Skip
+from guards.findings import Ran, Severity, Skipped
+
+NUMBERS = ["day", "hour", "distance", "air_time", "plane_year", "dep_delay"]
+BATCH = 6_000
+
+
+def examine(case, **settings):
+    return crowds.examine(case, crowds.Settings(**settings))
+
+
+def crowded(frame: pl.DataFrame, rows: int, seed: int, columns=NUMBERS, width=0.05) -> pl.DataFrame:
+    """`rows` more rows whose numbers lie within `width` standard deviations of one place."""
+    rng = np.random.default_rng(seed)
+    more = frame.sample(rows, seed=seed)
+    for name in columns:
+        values = frame[name].drop_nulls().to_numpy()
+        place = np.quantile(values, rng.uniform(0.05, 0.95))
+        drawn = np.rint(rng.normal(place, width * values.std(), rows))
+        more = more.with_columns(pl.Series(name, drawn).cast(frame[name].dtype))
+    ids = pl.Series("id", [f"more-{number}" for number in range(rows)])
+    return pl.concat([frame, more.with_columns(ids)])
+
+
+@pytest.fixture(scope="session")
+def halves(flights_month):
+    """Of the reference's months: some rows for a reference, others for a batch."""
+    months = pl.concat([flights_month(month) for month in (1, 2, 3)])
+    mixed = months.sample(fraction=1, shuffle=True, seed=11)
+    return mixed[BATCH:], mixed[:BATCH]
+
+
+@pytest.mark.parametrize("month", [1, 2, 3, 4, 5, 6])
+def test_no_season_is_a_crowd(table_case, flights_month, flights_profile, month):
+    measured = examine(table_case(flights_month(month), reference=flights_profile))
+    assert measured.findings == ()
+    assert measured.row_scores == ()
+
+
+def test_another_draw_of_the_same_months_has_none(table_case, profile_of, halves):
+    before, batch = halves
+    measured = examine(table_case(batch, reference=profile_of(before)))
+    assert measured.findings == ()
+    assert measured.statistics["voting"] == 0
+
+
+@pytest.mark.parametrize("seed", [101, 102, 103, 104])
+def test_one_in_fifty_rows_at_one_place_are_found(table_case, profile_of, halves, seed):
+    before, batch = halves
+    measured = examine(table_case(crowded(batch, 120, seed), reference=profile_of(before)))
+    assert {finding.code for finding in measured.findings} == {"crowd"}
+    finding = measured.findings[0]
+    assert finding.severity == Severity.MEDIUM
+    assert finding.evidence[0].p_value < 1e-6
+    assert set(finding.evidence[0].detail["columns"]) <= set(NUMBERS)
+    held = {score.row for score in measured.row_scores}
+    planted = set(range(BATCH, BATCH + 120))
+    assert len(held & planted) >= 0.75 * len(planted)
+    assert len(held & planted) >= 0.75 * len(held)
+    assert len(measured.row_scores) == len(held)
+
+
+def test_a_crowd_is_found_within_a_season(table_case, flights_month, flights_profile):
+    frame = crowded(flights_month(4), 120, 105)
+    measured = examine(table_case(frame, reference=flights_profile))
+    assert [finding.code for finding in measured.findings] == ["crowd"]
+
+
+def test_a_new_route_is_none(table_case, profile_of, halves):
+    """One thing said many times, and all else as ever: carrier, destination, distance, time."""
+    before, batch = halves
+    route = batch.sample(120, seed=3).with_columns(
+        carrier=pl.lit("VX"),
+        dest=pl.lit("PSP"),
+        distance=pl.lit(2378, pl.Int16),
+        air_time=pl.Series(np.random.default_rng(3).normal(330, 9, 120).round()).cast(pl.Int16),
+        id=pl.Series([f"new-{n}" for n in range(120)]),
+    )
+    measured = examine(table_case(pl.concat([batch, route]), reference=profile_of(before)))
+    assert measured.findings == ()
+
+
+def test_a_crowd_that_is_wide_in_all_but_three_columns_passes(table_case, profile_of, halves):
+    """The known way around it, which stays known only as long as this holds."""
+    before, batch = halves
+    frame = crowded(batch, 120, 106, columns=["day", "hour", "dep_delay"])
+    measured = examine(table_case(frame, reference=profile_of(before)))
+    assert measured.findings == ()
+
+
+def test_order_and_shards_are_of_no_account(table_case, profile_of, halves):
+    before, batch = halves
+    frame, reference = crowded(batch, 120, 101), profile_of(before)
+    one = examine(table_case(frame, reference=reference))
+    cut = examine(table_case(frame[:2_000], frame[2_000:], reference=reference))
+    assert cut == one
+    order = np.random.default_rng(0).permutation(len(frame))
+    mixed = examine(table_case(frame[order], reference=reference))
+    assert mixed.statistics == one.statistics
+    assert {order[score.row] for score in mixed.row_scores} == {s.row for s in one.row_scores}
+
+
+def test_a_column_that_moved_as_a_whole_says_nothing(table_case, profile_of, halves):
+    """A calendar column is new for every row, which would make every cell of it hot."""
+    before, batch = halves
+    later = batch.with_columns(day=pl.col("day") + 200)
+    measured = examine(table_case(later, reference=profile_of(before)))
+    assert measured.findings == ()
+    found = crowds.heat(
+        table_case(later, reference=profile_of(before)).survey.observed[0],
+        moved=0.25,
+        least=5,
+        lift=3,
+        alpha=0.001,
+    )
+    assert "day" not in found.names
+    assert "hour" in found.names
+
+
+def test_without_a_reference_or_columns_it_did_not_look(table_case, profile_of, halves):
+    before, batch = halves
+    with pytest.raises(Skip, match="no reference"):
+        examine(table_case(batch))
+    narrow = ["id", "source", "hour", "label"]
+    case = table_case(batch.select(narrow), reference=profile_of(before.select(narrow)))
+    outcome = run("crowds", case).outcome
+    assert isinstance(outcome, Skipped)
+    assert "triples" in outcome.reason
+
+
+def test_rows_without_values_and_few_rows_are_read(table_case, profile_of, halves):
+    before, batch = halves
+    empty = batch.with_columns(pl.lit(None).cast(batch[name].dtype).alias(name) for name in NUMBERS)
+    for frame in (empty, batch[:1]):
+        outcome = run("crowds", table_case(frame, reference=profile_of(before))).outcome
+        assert isinstance(outcome, Ran | Skipped)
+        if isinstance(outcome, Ran):
+            assert outcome.measured.findings == ()
+
+
+def test_the_reference_is_named_among_what_steered_it(table_case, profile_of, halves):
+    before, batch = halves
+    reference = profile_of(before)
+    inputs = run("crowds", table_case(batch[:500], reference=reference)).inputs
+    assert inputs["reference"] == str(reference.digest)

@@ -1,0 +1,124 @@
+"""Hot cells against scipy's binomial, groups against a slow reading, tightness by hand."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, entropy
+from sklearn.metrics import mutual_info_score
+
+from guards.numerics import crowds
+
+COUNTS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=12)
+
+
+@given(COUNTS)
+def test_tails_are_those_of_the_exact_binomial_test(pairs: list[tuple[int, int]]) -> None:
+    then, now = np.array(pairs).T
+    share = now.sum() / max((now + then).sum(), 1)
+    for before, after, found in zip(then, now, crowds.log_tails(then, now), strict=True):
+        if not after:
+            assert found == 0
+            continue
+        exact = binomtest(int(after), int(after + before), share, alternative="greater").pvalue
+        assert 10**found == pytest.approx(exact, rel=1e-6, abs=1e-300)
+
+
+@given(COUNTS, st.integers(1, 9), st.floats(1, 5), st.floats(1e-6, 0.5))
+def test_hot_is_rows_and_lift_and_significance(pairs, least, lift, alpha) -> None:
+    then, now = np.array(pairs).T
+    found = crowds.hot(then, now, least=least, lift=lift, alpha=alpha)
+    scale = now.sum() / max(then.sum(), 1)
+    for place in range(len(pairs)):
+        enough = now[place] >= least and now[place] >= lift * (then[place] + 1) * scale
+        sure = crowds.log_tails(then, now)[place] <= np.log10(alpha)
+        assert found[place] == (enough and sure)
+
+
+def test_few_cells_are_hot_where_nothing_changed() -> None:
+    """At `alpha` a cell, so many in all: 40 draws of 1,000 cells, Poisson limits of 1e-6."""
+    rng = np.random.default_rng(7)
+    rates = rng.gamma(0.5, 20, 1000)
+    found = sum(
+        int(
+            crowds.hot(
+                rng.poisson(2 * rates), rng.poisson(rates), least=1, lift=0, alpha=0.001
+            ).sum()
+        )
+        for _ in range(40)
+    )
+    assert found < 40 + 5 * np.sqrt(40)
+
+
+def slow_groups(cells: np.ndarray, alike: float) -> list[set[int]]:
+    groups = [{row} for row in range(len(cells))]
+    for a, b in combinations(range(len(cells)), 2):
+        both = ((cells[a] == cells[b]) & (cells[a] >= 0)).sum()
+        most = max((cells[a] >= 0).sum(), (cells[b] >= 0).sum())
+        if both and both >= alike * most:
+            one, two = (next(g for g in groups if row in g) for row in (a, b))
+            if one is not two:
+                groups.remove(two)
+                one |= two
+    return groups
+
+
+@settings(deadline=None)
+@given(st.integers(1, 14), st.integers(1, 6), st.sampled_from([0.3, 0.5, 0.8]), st.integers(0, 999))
+def test_groups_are_those_of_a_slow_reading(rows, tables, alike, seed) -> None:
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(-1, 3, (rows, tables))
+    found = crowds.grouped(cells, alike=alike)
+    groups = {frozenset(np.flatnonzero(found == g).tolist()) for g in set(found.tolist())}
+    assert groups == set(map(frozenset, slow_groups(cells, alike)))
+    sizes = np.bincount(found)
+    assert (np.diff(sizes) <= 0).all()
+    order = rng.permutation(rows)
+    again = crowds.grouped(cells[order], alike=alike)
+    same = {frozenset(order[again == g].tolist()) for g in set(again.tolist())}
+    assert same == groups
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=9))
+def test_entropy_is_scipys(counts: list[int]) -> None:
+    expected = entropy(counts) if sum(counts) else 0.0
+    assert crowds.entropy(counts) == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 999))
+def test_what_one_column_tells_of_another_is_their_mutual_information(a, b, seed) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, a, 60), rng.integers(0, b, 60)
+    table = np.zeros((a, b), np.int64)
+    np.add.at(table, (first, second), 1)
+    least = min(entropy(table.sum(0)), entropy(table.sum(1)))
+    told = mutual_info_score(first, second)
+    expected = told / least if least > 0 else 0.0
+    assert crowds.implied(table) == pytest.approx(expected, abs=1e-6)
+    assert crowds.implied(table.T) == pytest.approx(crowds.implied(table), abs=1e-9)
+
+
+def test_a_column_that_follows_from_another_is_implied_and_one_by_chance_is_not() -> None:
+    assert crowds.implied(np.diag([5, 9, 2])) == pytest.approx(1)
+    assert crowds.implied(np.outer([5, 9, 2], [3, 7])) == pytest.approx(0, abs=1e-9)
+
+
+def test_tight_is_narrow_and_unusual() -> None:
+    usual = [100] * 8
+    assert crowds.tightness(usual, [0, 0, 30, 0, 0, 0, 0, 0]) == pytest.approx(1)
+    assert crowds.tightness(usual, [4, 4, 4, 4, 4, 4, 4, 2]) == 0  # as wide as ever
+    assert crowds.tightness([900, 50, 50], [30, 0, 0]) == 0  # narrow, and where all are
+    assert crowds.tightness([900, 50, 50], [0, 30, 0]) == pytest.approx(1)
+    assert crowds.tightness(usual, [0] * 8) == 0 == crowds.tightness([0] * 8, usual)
+
+
+def test_a_column_counts_once_with_what_it_implies() -> None:
+    tight = [("dest", 1.0), ("distance", 0.9), ("hour", 0.8), ("day", 0.4)]
+    telling = {frozenset(("dest", "distance")): 0.95, frozenset(("hour", "dest")): 0.05}
+    assert crowds.independent(tight, telling) == ["dest", "hour"]
+    assert crowds.independent(tight[::-1], telling) == ["dest", "hour"]
+    assert crowds.independent(tight, {}) == ["dest", "distance", "hour"]
