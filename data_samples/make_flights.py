@@ -37,8 +37,12 @@ name = "flights"
 admits = true
 false_alarm_budget = 0.01
 
-rules = ["integrity", "provenance", "quality", "contract", "drift", "labels", "sources"]
-required = ["integrity", "provenance", "quality", "contract", "drift", "labels", "sources"]
+rules = [
+    "integrity", "provenance", "quality", "contract", "drift", "crowds", "labels", "sources",
+]
+required = [
+    "integrity", "provenance", "quality", "contract", "drift", "crowds", "labels", "sources",
+]
 quarantine_at = "medium"
 block_at = "high"
 

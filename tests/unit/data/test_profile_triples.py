@@ -34,7 +34,8 @@ def test_a_plan_has_different_triples_and_every_column_alike(columns, most):
 def test_a_column_has_about_eight_cells(levels, words):
     cells = few(Shape(levels=levels, words=words))
     assert len(cells) == levels
-    assert cells[0] == 0 and (np.diff(cells) >= 0).all()
+    assert cells[0] == 0
+    assert (np.diff(cells) >= 0).all()
     assert len(set(cells.tolist())) <= EIGHT + 3
     if levels >= 20:
         assert len(set(cells.tolist())) >= EIGHT // 2
@@ -78,7 +79,8 @@ def test_counts_are_those_of_the_rows_and_no_label_is_in_them(made):
 def test_a_batch_is_counted_in_the_cells_of_the_profile(made):
     profile = build_profile(made)
     for stored, counts in zip(profile.triples, observe(made, profile).triples, strict=True):
-        assert counts is not None and tuple(counts.tolist()) == stored.counts
+        assert counts is not None
+        assert tuple(counts.tolist()) == stored.counts
 
 
 def test_the_cell_of_a_row_is_where_it_is_counted(made):
