@@ -103,8 +103,9 @@ def flips(frame: pl.DataFrame, count: int, rng: np.random.Generator) -> Planted:
 def unit(frame: pl.DataFrame, count: int, rng: np.random.Generator) -> Planted:
     """A time in a unit of a sixtieth, in one group, from some row on."""
     column = str(rng.choice([name for name in TIMES if name in frame.columns]))
-    by = str(rng.choice([name for name in GROUPS if name in frame.columns]))
     able = (frame[column] != 0).fill_null(False).to_numpy()
+    groups = [name for name in GROUPS if name in frame.columns]
+    by = str(rng.choice(fitting(frame, groups, able, count)))
     group, rows = nearest(frame[by], able, count, rng)
     values = frame[column].to_numpy()[rows] * 60
     return Planted(
@@ -134,9 +135,11 @@ def swap(frame: pl.DataFrame, count: int, rng: np.random.Generator) -> Planted:
 
 def missing(frame: pl.DataFrame, count: int, rng: np.random.Generator) -> Planted:
     """One column is null where another one has some value."""
-    by = str(rng.choice([name for name in words(frame) if largest(frame[name]) >= 2 * count]))
-    column = str(rng.choice([name for name in features(frame).columns if name != by]))
-    group, rows = nearest(frame[by], frame[column].is_not_null().to_numpy(), count, rng)
+    column = str(rng.choice(features(frame).columns))
+    there = frame[column].is_not_null().to_numpy()
+    others = [name for name in words(frame) if name != column]
+    by = str(rng.choice(fitting(frame, others, there, count)))
+    group, rows = nearest(frame[by], there, count, rng)
     return Planted(
         frame=frame.with_columns(written(frame[column], rows, None)),
         rows=rows,
@@ -239,10 +242,6 @@ def words(frame: pl.DataFrame) -> list[str]:
     return [name for name, kind in features(frame).schema.items() if kind == pl.String]
 
 
-def largest(values: pl.Series) -> int:
-    return int(values.drop_nulls().value_counts(name="\0rows")["\0rows"].max() or 0)
-
-
 def swaps(frame: pl.DataFrame, column: str, count: int) -> Iterator[tuple[str, tuple[str, str]]]:
     """Sources, and two of the ten commonest values in each, that together have so many rows."""
     for (source,), part in frame.sort("source").group_by("source", maintain_order=True):
@@ -253,18 +252,29 @@ def swaps(frame: pl.DataFrame, column: str, count: int) -> Iterator[tuple[str, t
                 yield str(source), (first, second)
 
 
+def fitting(frame: pl.DataFrame, names: list[str], able: np.ndarray, count: int) -> list[str]:
+    """Columns with a group of `count` rows that are able, at most of twice that if there is one."""
+    least = {name: int(sizes(frame[name], able, count)["\0rows"].min()) for name in names}
+    enough = [name for name in names if least[name] >= count]
+    return [name for name in enough if least[name] <= 2 * count] or enough
+
+
 def nearest(
     groups: pl.Series, able: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[str, np.ndarray]:
-    """A group of which `count` rows are able, at most twice as many if there is one; its last."""
-    held = groups.filter(pl.Series(able)).drop_nulls()
-    sizes = held.value_counts(name="\0rows").filter(pl.col("\0rows") >= count)
-    sizes = sizes.sort(["\0rows", groups.name])
-    near = sizes.filter(pl.col("\0rows") <= 2 * count)
-    near = near if len(near) else sizes.head(1)
+    """A group of `count` rows that are able, at most of twice that if there is one; its last."""
+    known = sizes(groups, able, count)
+    near = known.filter(pl.col("\0rows") <= max(2 * count, int(known["\0rows"].min())))
     group = near[groups.name][int(rng.integers(len(near)))]
     rows = np.flatnonzero((groups == group).fill_null(False).to_numpy() & able)
     return str(group), rows[-count:]
+
+
+def sizes(groups: pl.Series, able: np.ndarray, count: int) -> pl.DataFrame:
+    """The groups of so many rows that are able, or the largest ones, with their able rows."""
+    held = groups.filter(pl.Series(able)).drop_nulls()
+    known = held.value_counts(name="\0rows").sort(["\0rows", groups.name])
+    return known.filter(pl.col("\0rows") >= min(count, int(known["\0rows"].max())))
 
 
 def written(values: pl.Series, rows: np.ndarray, new: object) -> pl.Series:

@@ -18,9 +18,9 @@ runs in five from flights and two from adult, attacks on texts as well two, two 
 
 The verdict is that of a policy that asks RULES, at their defaults. Those that need a model of every
 label (`sources`, `labels`), which costs more than all others together, are asked of every null,
-every flip, and at 1 and 5 % of the first 20 runs (`--whole`) of other attacks; so is cleanlab, on the same
-out-of-fold probabilities, which has no alarm, only rows. Evidently is asked in the first 20
-runs of everything if `--evidently` names a Python that has it (0.7.23 needs pandas below 3).
+every flip, and at 1 and 5 % of the first 20 runs (`--whole`) of other attacks; so is cleanlab, on
+the same out-of-fold probabilities, which has no alarm, only rows. Evidently is asked in the first
+20 runs of everything if `--evidently` names a Python that has it (0.7.23 needs pandas below 3).
 
 *Named*: an alarm's summary has the column, and the value, group or source where that has a name;
 for a cluster, half of the rows held are planted. *Precision* and *recall* are of the rows held by
@@ -272,10 +272,13 @@ def split(name: str, trial: int, data: Path) -> Split:
         reference, batch = halves(whole, name, rng)
     reference = some(reference, REFERENCE, rng)
     batch = some(batch, TEXTS if name == "sms" else BATCH, rng)
+    return Split(reference=reference, profile=profile_of(reference), batch=batch, told=told)
+
+
+def profile_of(reference: pl.DataFrame) -> Profile:
     with tempfile.TemporaryDirectory() as directory:
         finished(reference).write_parquet(Path(directory) / "table.parquet")
-        profile = build_profile(open_dataset(Path(directory), ["table.parquet"]))
-    return Split(reference=reference, profile=profile, batch=batch, told=told)
+        return build_profile(open_dataset(Path(directory), ["table.parquet"]))
 
 
 def halves(
