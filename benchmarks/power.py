@@ -406,19 +406,20 @@ def others_say(group: list[runs.Line]) -> Iterator[str]:
 
 
 def by_set(groups: Groups) -> str:
-    """Alarms, and those that name it, in each set."""
+    """Alarms, those that name it, and the peers' alarms, in each set; theirs on nulls differ."""
     names = [name for name in SETS if any(line["set"] == name for _, g in groups for line in g)]
     rows = []
     for (attack, dose), group in groups:
         parts = [[line for line in group if line["set"] == name] for name in names]
         rows.append((attack, f"{dose:.1%}", *(of(part) for part in parts)))
-    return runs.table(("planted: alarms (named) of runs", "dose", *names), rows)
+    return runs.table(("planted: alarms (named), KS, PSI of runs", "dose", *names), rows)
 
 
 def of(lines: list[runs.Line]) -> str:
     hits = [line for line in lines if line["verdict"] != "PASS"]
     told = sum(line["named"] for line in hits)
-    return f"{len(hits)} ({told}) of {len(lines)}" if lines else "-"
+    ks, psi = (sum(map(PEERS[peer], lines)) for peer in ("KS, Bonferroni", "PSI > 0.1"))
+    return f"{len(hits)} ({told}), {ks}, {psi} of {len(lines)}" if lines else "-"
 
 
 def what_alarmed(groups: Groups) -> str:

@@ -2,7 +2,8 @@
 
 Every peer gets the rows of the reference themselves, and every column of it but texts. Evidently
 needs a pandas that nothing else here does, so it is asked in a process of its own, by an
-interpreter that has it; run by that one, this file is the process.
+interpreter that has it (a virtual environment with `evidently==0.7.23 "pandas<3" pyarrow`); run by
+that one, this file is the process.
 """
 
 from __future__ import annotations
