@@ -1,16 +1,23 @@
-"""What the benchmarks stand on: cases in shards, gone on with after a kill, and exact bounds."""
+"""What the benchmarks stand on: cases in shards, gone on with after a kill; attacks; bounds."""
 
 import argparse
 import math
 import sys
+from itertools import product
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import planting
+import power
 import runs
+import table_peers
 
+MONTH = Path(__file__).parents[1] / "data_samples" / "flights" / "2013-01"
 KEYS = [f"case-{place}" for place in range(7)]
 
 
@@ -56,3 +63,83 @@ def test_no_case_begins_after_the_time_is_up(tmp_path):
 def test_one_per_cent_takes_299_runs_without_an_alarm_or_473_with_one():
     assert runs.upper(0, 298) > 0.01 >= runs.upper(0, 299)
     assert runs.upper(1, 472) > 0.01 >= runs.upper(1, 473)
+
+
+def batch(texts: bool) -> pl.DataFrame:
+    if not texts:
+        month = pl.read_parquet(MONTH / "*.parquet")
+        return month.drop("id", "day").head(2_000).with_columns(pl.selectors.integer().cast(int))
+    rng = np.random.default_rng(1)
+    words = ["".join(letters) for letters in product("bdgk", "aeou", "nrst", "aeou")]
+    shares = rng.permutation(1 / np.arange(2, 2 + len(words)))
+    lines = [" ".join(rng.choice(words, 4, p=shares / shares.sum())) for _ in range(1_000)]
+    return pl.DataFrame(
+        {
+            "text": lines,
+            "label": rng.choice(["ham", "spam"], 1_000),
+            "source": rng.choice(["a", "b"], 1_000),
+        }
+    )
+
+
+@pytest.mark.parametrize("count", [3, 30, 100])
+@pytest.mark.parametrize("attack", planting.ATTACKS)
+def test_an_attack_changes_exactly_the_rows_that_it_says(attack, count):
+    for texts in (False, True) if attack in power.ON_TEXTS else (False,):
+        clean = batch(texts)
+        planted = planting.ATTACKS[attack](clean, count, np.random.default_rng(count))
+        pairs = [(clean[name], planted.frame[name]) for name in clean.columns]
+        changed = np.any([old.ne_missing(new).to_numpy() for old, new in pairs], axis=0)
+        assert np.flatnonzero(changed).tolist() == planted.rows.tolist()
+        assert len(planted.rows) == count
+        assert planted.frame.schema == clean.schema
+
+
+def asked_for(**other: object) -> argparse.Namespace:
+    given = {"trials": 3, "nulls": 7, "natural": 2, "first": 100, "doses": (0.01, 0.02)}
+    given |= {"attacks": tuple(planting.ATTACKS), "whole": 1, "evidently": None}
+    return argparse.Namespace(**given, data=Path(), **other)
+
+
+def test_power_has_a_key_for_every_run_and_each_is_run_once(tmp_path, monkeypatch):
+    ran: list[tuple] = []
+    monkeypatch.setattr(power, "readable", lambda name, data: True)
+    monkeypatch.setattr(power, "measure", lambda *told: ran.append(told[:4]) or {})
+    for _ in range(2):
+        runs.go(power.cases(asked_for()), options(tmp_path / "lines.jsonl"))
+    assert len(ran) == len(set(ran)) == 3 * 2 * len(planting.ATTACKS) + 7 + 2
+    assert len({line["key"] for line in runs.read(tmp_path / "lines.jsonl")}) == len(ran)
+
+
+def test_power_holds_what_the_rules_say_against_what_was_planted(monkeypatch):
+    clean = batch(texts=False)
+    known = power.Split(
+        reference=clean, profile=power.profile_of(clean), batch=clean, told="the same rows"
+    )
+    monkeypatch.setattr(power, "split", lambda *_: known)
+    told = [
+        {"key": "", "wall_s": 0.0}
+        | power.measure("flights", attack, dose, 1, Path(), ("drift",), None)
+        for attack, dose in ((power.NONE, 0.0), ("missing", 0.05))
+    ]
+    assert [line["verdict"] for line in told] == ["PASS", "QUARANTINE"]
+    assert told[1]["named"]
+    assert min(told[1]["precision"], told[1]["recall"]) > 0.5
+    assert not told[0]["ks"]
+    assert told[0]["psi"] == 0
+    assert "| missing | 5.0% | 1 | 1.00 | 0.025 to 1.000 | 1.00 | 0.00 |" in power.tabulated(told)
+
+
+def test_a_name_is_no_part_of_another_word():
+    assert power.holds("rows of carrier B6, and others", "B6")
+    assert not power.holds("rows of carrier_id B61", "B6")
+    assert not power.holds("rows of carrier_id B61", "carrier")
+
+
+def test_the_stability_index_is_that_of_its_formula():
+    then = pl.DataFrame({"word": ["a"] * 50 + ["b"] * 50})
+    now = pl.DataFrame({"word": ["a"] * 80 + ["b"] * 20})
+    right = 0.3 * math.log(0.8 / 0.5) - 0.3 * math.log(0.2 / 0.5)
+    assert table_peers.stability(then, now) == pytest.approx(right)
+    assert table_peers.tested(then, now)
+    assert not table_peers.tested(then, then)
