@@ -30,6 +30,8 @@ CHECKS: Mapping[str, str] = {
     "quality": "guards.checks.quality",
     "contract": "guards.checks.contract",
     "drift": "guards.checks.drift",
+    "excess": "guards.checks.excess",
+    "crowds": "guards.checks.crowds",
     "labels": "guards.checks.labels",
     "sources": "guards.checks.sources",
     "images": "guards.checks.images",
@@ -40,7 +42,6 @@ CHECKS: Mapping[str, str] = {
     "backdoor": "guards.checks.backdoor",
     "spectral": "guards.checks.spectral",
     "clustering": "guards.checks.clustering",
-    "crowds": "guards.checks.crowds",
     "cells": "guards.checks.cells",
     "features": "guards.checks.features",
     "trusted": "guards.checks.trusted",
@@ -48,7 +49,7 @@ CHECKS: Mapping[str, str] = {
 }
 # Those that look at layers: the probe's, or those of the model that was given.
 _MODEL_USERS = frozenset({"triggers", "backdoor", "spectral", "clustering"})
-_REFERENCE_USERS = frozenset({"drift", "crowds"})
+_REFERENCE_USERS = frozenset({"drift", "excess", "crowds"})
 _TRUSTED_USERS = frozenset({"labels", "trusted"})
 _HISTORY_USERS = frozenset({"spectral", "clustering", "history"})
 _SEED_USERS = frozenset(

@@ -15,10 +15,9 @@ import numpy as np
 
 from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import Profile
-from guards.data.profiles.observe import Encoded, Observed, encoded
+from guards.data.profiles.observe import Encoded, Observed, encoded, steady
 from guards.data.profiles.tables import shape_of
 from guards.data.profiles.triples import Triples, few, few_bins
-from guards.numerics.cells import moved_shares
 from guards.numerics.crowds import hot, implied, log_tails
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ MOST = 2_000  # rows that vote, those with most votes, among which groups are lo
 class Heat:
     """Which cells of which triples are hot: `cells[i]` of the triple `plan[i]`, with its counts.
 
-    Triples of a column that moved as a whole are left out: a new month is no crowd.
+    Triples of a column that moved as a whole, or is a clock, are left out: a month is no crowd.
     """
 
     profile: Profile
@@ -113,11 +112,7 @@ class Voters:
 
 def heat(seen: Observed, *, moved: float, least: int, lift: float, alpha: float) -> Heat:
     """The hot cells of a batch, in triples of columns that have not moved by so much."""
-    still = {
-        name
-        for name, column in seen.columns.items()
-        if moved_shares([column.column.cells], [column.cells])[0] < moved
-    }
+    still = {name for name, column in seen.columns.items() if steady(column, moved)}
     kept = [
         (stored.columns, np.asarray(stored.counts, np.int64), now)
         for stored, now in zip(seen.profile.triples, seen.triples, strict=True)

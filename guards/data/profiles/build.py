@@ -133,7 +133,8 @@ class _Builder:
             plan = [triple.columns for triple in self.like.triples if self._has(*triple.columns)]
         else:
             # Not the label: what crowds, crowds whatever it is called.
-            plan = planned_triples([n for n in shapes if self._roles.get(n) != "label"])
+            others = {n: s for n, s in shapes.items() if self._roles.get(n) != "label"}
+            plan = planned_triples(others)
         return Triples(plan, shapes)
 
     def _plan(self, shapes: Mapping[str, Shape]) -> Tables:

@@ -30,6 +30,7 @@ from guards.data.profiles.nouns import (
 from guards.data.profiles.tables import Tables, shape_of
 from guards.data.profiles.triples import Triples
 from guards.data.profiles.values import MARKS, Kind, kinds
+from guards.numerics.cells import moved_shares
 from guards.numerics.sketches import REGISTERS, counted, exact_steps, hashed_numbers, registers
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _TOLD = 20  # of the unlisted values, by name
+_APART = 0.5  # of a column that is a clock: most rows of a block lie elsewhere than the others'
 
 
 def _no_rows() -> Ints:
@@ -161,6 +163,18 @@ def numeric_part(column: NumericColumn | TextColumn | VectorColumn) -> NumericCo
         case VectorColumn():
             return column.norm
     return column
+
+
+def steady(seen: Seen, moved: float) -> bool:
+    """Whether a column tells where rows lie: less than a share of `moved` is elsewhere as a whole.
+
+    One whose blocks lie apart in the reference itself is a clock or a counter, and tells only when
+    the rows were written.
+    """
+    column = seen.column
+    part = column if isinstance(column, CategoryColumn) else numeric_part(column)
+    gone = float(moved_shares([column.cells], [seen.cells])[0])
+    return gone < moved and part.spread < _APART
 
 
 def unlike(column: Column, kind: Kind) -> bool:

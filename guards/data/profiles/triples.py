@@ -24,19 +24,30 @@ _AT_ONCE = 1 << 16
 Names = tuple[str, str, str]
 
 
-def planned_triples(names: Sequence[str], most: int = MOST) -> list[Names]:
-    """At most so many triples of the columns, each column in about as many as any other."""
+def planned_triples(shapes: Mapping[str, Shape], most: int = MOST) -> list[Names]:
+    """At most so many triples of the columns, those of numbers alone first.
+
+    What crowds is told best by numbers, which may take two thirds; the rest are of any columns.
+    Each column is in about as many as any other of its kind.
+    """
+    numbers = [name for name, shape in shapes.items() if not shape.words]
+    found = _more({}, numbers, 2 * most // 3)
+    return list(_more(found, list(shapes), most))
+
+
+def _more(found: dict[Names, None], names: Sequence[str], most: int) -> dict[Names, None]:
+    """The triples with others of these columns, so many in all; the same in whatever order."""
     if comb(len(names), 3) <= most:
-        return list(combinations(sorted(names), 3))
-    found: dict[Names, None] = {}
+        return found | dict.fromkeys(combinations(sorted(names), 3))
+    found = dict(found)
     for turn in count():
         order = sorted(names, key=lambda name: sha256(f"{turn} {name}".encode()).digest())
         for three in zip(order[::3], order[1::3], order[2::3], strict=False):
             a, b, c = sorted(three)
             found[a, b, c] = None
-            if len(found) == most:
-                return list(found)
-    return []
+            if len(found) >= most:
+                return found
+    return found
 
 
 def few(shape: Shape) -> Any:

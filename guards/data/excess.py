@@ -1,0 +1,211 @@
+"""The cells of a batch that hold too much: single values, and pairs of columns; and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guards.data.profiles.nouns import MISSING, CategoryColumn, coarse, coarse_bins, written
+from guards.data.profiles.observe import Encoded, Observed, Seen, numeric_part, steady
+from guards.numerics.crowds import implied
+from guards.numerics.excess import (
+    expected_pairs,
+    expected_values,
+    inflation,
+    log_tails,
+    raised,
+    standing,
+)
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from guards.data.profiles.nouns import Pair
+
+    Ints = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
+    Bools = npt.NDArray[np.bool_]
+
+_TELLING = 0.5  # of a column's entropy is what the other tells
+_LONG = 60  # characters of a value that are told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Values above `over` and at most `upto` of a column; or the word; or what is missing."""
+
+    over: float = -np.inf
+    upto: float = np.inf
+    word: str | None = None
+    missing: bool = False
+
+    def among(self, part: Encoded, name: str) -> Bools:
+        """Which rows hold such a value."""
+        values, codes = part.values[name], part.codes[name]
+        if self.missing:
+            return np.asarray(codes == 0)
+        if self.word is not None:
+            return values.cast(str).eq_missing(self.word).to_numpy()
+        numbers = values.cast(float).to_numpy()
+        return np.asarray((numbers > self.over) & (numbers <= self.upto))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell with more rows than expected; `log_p` is the log10 of its tail, alone.
+
+    `where` says for each column which coarse codes or values are in it, `told` the same for people.
+    A cell is `loose` if it is of two columns of words of which neither tells much of the other: such
+    values meet anew as a business changes.
+    """
+
+    where: Mapping[str, Ints | Span]
+    told: str
+    rows: int
+    expected: float
+    log_p: float
+    loose: bool = False
+
+    def among(self, part: Encoded) -> Bools:
+        """Which rows lie in it."""
+        found = np.ones(len(next(iter(part.codes.values()))), np.bool_)
+        for name, held in self.where.items():
+            inside = (
+                held.among(part, name)
+                if isinstance(held, Span)
+                else np.isin(part.codes[name], held)
+            )
+            found &= inside
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """`least` rows beyond the expected and `lift` times them; columns that `moved` are left out."""
+
+    least: float
+    lift: float
+    moved: float
+
+
+def cells_of(seen: Observed, gates: Gates) -> tuple[list[Cell], int]:
+    """The cells beyond the gates, the surest first, and how many were looked at."""
+    found, tests = list[Cell](), 0
+    still = {name for name, column in seen.columns.items() if steady(column, gates.moved)}
+    for name in sorted(still):
+        column = seen.columns[name]
+        words = isinstance(column.column, CategoryColumn)
+        cells, looked = (_words if words else _numbers)(column, gates)
+        found, tests = [*found, *cells], tests + looked
+    for pair, now in zip(seen.profile.pairs, seen.tables, strict=True):
+        if now is not None:
+            found += _pair(seen, pair, now, gates)
+            tests += now.size
+    return sorted(found, key=lambda cell: (cell.log_p, cell.told)), tests
+
+
+def _words(seen: Seen, gates: Gates) -> tuple[list[Cell], int]:
+    """Listed words, and what is missing."""
+    column = seen.column
+    assert isinstance(column, CategoryColumn)
+    spans = [Span(missing=True), *(Span(word=word) for word in column.values)]
+    told = [MISSING, *column.values]
+    then, now = (column.nulls, *column.counts), (seen.nulls, *seen.listed.tolist())
+    expected = expected_values(then, column.rows, seen.count + seen.nulls)
+    # How far missing rates of blocks differ is known; a jump within that is none.
+    expected[0] += column.null_spread * (seen.count + seen.nulls)
+    return _singles(seen, spans, told, (np.array(then), np.array(now), expected), gates)
+
+
+def _numbers(seen: Seen, gates: Gates) -> tuple[list[Cell], int]:
+    """What lies between the stored points, below and above them, and what is missing."""
+    assert not isinstance(seen.column, CategoryColumn)
+    part = numeric_part(seen.column)
+    if not len(part.points):
+        return [], 0
+    rows = seen.count + seen.missing
+    ends = np.array([-np.inf, *part.points, np.inf])
+    inner = np.diff([0, *seen.upto.tolist(), seen.count])
+    # The first stored point need not be the lowest value: what lies below it is its own.
+    # A step is off by at most `error` rows, so it may hold as many more.
+    steps = [weight + part.error for weight in part.weights]
+    expected = expected_values([*steps, 0], part.rows, rows)
+    expected = np.append(raised(expected[:-1], inner[:-1]), expected[-1])
+    missing = expected_values([part.missing], part.rows, rows) + part.null_spread * rows
+    spans = [
+        *(Span(over=a, upto=b) for a, b in pairwise(ends)),
+        Span(missing=True),
+    ]
+    told = [*_intervals(part.points, part.form), MISSING]
+    then = np.array([*part.weights, 0, part.missing])
+    now = np.array([*inner, seen.missing])
+    return _singles(seen, spans, told, (then, now, np.append(expected, missing)), gates)
+
+
+def _intervals(points: Sequence[float], form: str) -> list[str]:
+    return [
+        *(f"near {written(point, form)}" for point in points),
+        f"above {written(points[-1], form)}",
+    ]
+
+
+def _singles(
+    seen: Seen,
+    spans: Sequence[Span],
+    told: Sequence[str],
+    counts: tuple[Ints, Ints, Floats],
+    gates: Gates,
+) -> tuple[list[Cell], int]:
+    then, now, expected = counts
+    places = np.flatnonzero(standing(now, expected, least=gates.least, lift=gates.lift))
+    tails = log_tails(now[places], expected[places], then[places])
+    name = seen.column.name
+    return [
+        Cell(
+            where={name: spans[place]},
+            told=f"{name} {told[place][:_LONG]}",
+            rows=int(now[place]),
+            expected=round(float(expected[place]), 2),
+            log_p=float(tail),
+        )
+        for place, tail in zip(places.tolist(), tails, strict=True)
+    ], len(now)
+
+
+def _pair(seen: Observed, pair: Pair, now: Ints, gates: Gates) -> Iterator[Cell]:
+    then = np.asarray(pair.counts, np.int64)
+    expected = expected_pairs(then, now)
+    places = np.argwhere(standing(now, expected, least=gates.least, lift=gates.lift))
+    if not len(places):
+        return
+    wider = inflation(pair.rho, int(then.sum()), int(now.sum()), len(seen.profile.blocks))
+    down, across = places.T
+    tails = log_tails(now[down, across], expected[down, across], then[down, across], wider)
+    columns = [seen.profile.by_name[name] for name in (pair.first, pair.second)]
+    maps = [
+        coarse(len(column.bins), pair.join, words=isinstance(column, CategoryColumn))
+        for column in columns
+    ]
+    names = [coarse_bins(column, pair.join) for column in columns]
+    words = all(isinstance(column, CategoryColumn) for column in columns)
+    loose = words and implied(pair.counts) < _TELLING
+    for cell, tail in zip(places.tolist(), tails, strict=True):
+        told = [
+            f"{column.name} {bins[place][:_LONG]}"
+            for column, bins, place in zip(columns, names, cell, strict=True)
+        ]
+        yield Cell(
+            where={
+                column.name: np.flatnonzero(held == place)
+                for column, held, place in zip(columns, maps, cell, strict=True)
+            },
+            told=" and ".join(told),
+            rows=int(now[tuple(cell)]),
+            expected=round(float(expected[tuple(cell)]), 2),
+            log_p=float(tail),
+            loose=loose,
+        )
