@@ -38,10 +38,12 @@ admits = true
 false_alarm_budget = 0.01
 
 rules = [
-    "integrity", "provenance", "quality", "contract", "drift", "crowds", "labels", "sources",
+    "integrity", "provenance", "quality", "contract", "drift", "excess", "crowds", "labels",
+    "sources",
 ]
 required = [
-    "integrity", "provenance", "quality", "contract", "drift", "crowds", "labels", "sources",
+    "integrity", "provenance", "quality", "contract", "drift", "excess", "crowds", "labels",
+    "sources",
 ]
 quarantine_at = "medium"
 block_at = "high"

@@ -8,7 +8,7 @@ alarms only if it is tight in `columns` columns none of which implies another.
 
 MEASURED
 
-The known way around it: spread the rows over the range of all but three columns; move less than
+The known way around it: spread the rows over the range of all but two columns; put in less than
 `rows` rows; lie where the reference lies already.
 """
 
@@ -51,12 +51,12 @@ class Settings:
     alpha: float = 0.001
     cell_alpha: float = 0.001
     cell_rows: int = 5
-    lift: float = 3.0
-    votes: float = 0.05
+    lift: float = 2.5
+    votes: float = 0.045
     more_votes: float = 0.08
     many: float = 0.02
     rows: int = 12
-    columns: int = 4
+    columns: int = 3
     moved: float = 0.25
     max_rows: int = 10_000
 

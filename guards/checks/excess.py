@@ -7,9 +7,10 @@ rows with one price, one shop's rows without a date, minutes among hours, two va
 
 A cell alarms if it is beyond chance over all cells together, under the dispersion that the
 reference's own blocks show, holds `lift` times the expected rows, and `min_share` of the batch
-beyond them. Its rows are held, and what else nearly all of them share is told. Two words that meet
-anew, where neither says much of the other, are what changes as a business does (a carrier begins to
-fly from another airport): that is told, and alarms only if the labels of the rows are one-sided.
+beyond them. Its rows are held, and what else nearly all of them share is told. A known value that
+becomes common, or two words that meet anew where neither says much of the other, are what changes
+as a business does (new aircraft, a carrier that begins to fly from another airport): that is told,
+and alarms only if the labels of these rows are one-sided.
 
 MEASURED
 

@@ -18,7 +18,8 @@ from guards.data.profiles.nouns import Profile
 from guards.data.profiles.observe import Encoded, Observed, encoded, steady
 from guards.data.profiles.tables import shape_of
 from guards.data.profiles.triples import Triples, few, few_bins
-from guards.numerics.crowds import hot, implied, log_tails
+from guards.numerics.crowds import hot, implied
+from guards.numerics.excess import expected_values, inflation, log_tails
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,6 +35,8 @@ MOST = 2_000  # rows that vote, those with most votes, among which groups are lo
 class Heat:
     """Which cells of which triples are hot: `cells[i]` of the triple `plan[i]`, with its counts.
 
+    `inflation` is how much wider than chance the counts of each triple are by nature.
+
     Triples of a column that moved as a whole, or is a clock, are left out: a month is no crowd.
     """
 
@@ -41,6 +44,7 @@ class Heat:
     plan: tuple[tuple[str, str, str], ...]
     then: tuple[Ints, ...]
     now: tuple[Ints, ...]
+    inflation: tuple[float, ...]
     cells: tuple[Bools, ...]
 
     @property
@@ -114,16 +118,24 @@ def heat(seen: Observed, *, moved: float, least: int, lift: float, alpha: float)
     """The hot cells of a batch, in triples of columns that have not moved by so much."""
     still = {name for name, column in seen.columns.items() if steady(column, moved)}
     kept = [
-        (stored.columns, np.asarray(stored.counts, np.int64), now)
+        (stored, np.asarray(stored.counts, np.int64), now)
         for stored, now in zip(seen.profile.triples, seen.triples, strict=True)
         if now is not None and set(stored.columns) <= still
     ]
+    wider = [
+        inflation(stored.rho, int(then.sum()), int(now.sum()), len(seen.profile.blocks))
+        for stored, then, now in kept
+    ]
     return Heat(
         profile=seen.profile,
-        plan=tuple(columns for columns, _, _ in kept),
+        plan=tuple(stored.columns for stored, _, _ in kept),
         then=tuple(then for _, then, _ in kept),
         now=tuple(now for _, _, now in kept),
-        cells=tuple(hot(then, now, least=least, lift=lift, alpha=alpha) for _, then, now in kept),
+        inflation=tuple(wider),
+        cells=tuple(
+            hot(then, now, least=least, lift=lift, alpha=alpha, inflation=width)
+            for (_, then, now), width in zip(kept, wider, strict=True)
+        ),
     )
 
 
@@ -185,5 +197,11 @@ def surest(found: Heat, cells: Ints) -> float:
         own = cells[cells[:, place] >= 0, place]
         if 2 * len(own) >= len(cells):
             cell = int(np.bincount(own).argmax())
-            best = min(best, float(log_tails(found.then[place], found.now[place])[cell]))
+            best = min(best, _log_tail(found, place, cell))
     return min(best + float(np.log10(tests)), 0.0)
+
+
+def _log_tail(found: Heat, place: int, cell: int) -> float:
+    then, now = found.then[place], found.now[place]
+    expected = expected_values(then, int(then.sum()), int(now.sum()))
+    return float(log_tails(now, expected, then, found.inflation[place])[cell])

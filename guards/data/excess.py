@@ -58,9 +58,9 @@ class Span:
 class Cell:
     """A cell with more rows than expected; `log_p` is the log10 of its tail, alone.
 
-    `where` says for each column which coarse codes or values are in it, `told` the same for people.
-    A cell is `loose` if it is of two columns of words of which neither tells much of the other: such
-    values meet anew as a business changes.
+    `where` says for each column which codes or values are in it, `told` the same for people. A
+    cell is `loose` if it is one value that was there before, or two words of which neither tells
+    much of the other: such values become common, and meet anew, as a business changes.
     """
 
     where: Mapping[str, Ints | Span]
@@ -171,6 +171,7 @@ def _singles(
             rows=int(now[place]),
             expected=round(float(expected[place]), 2),
             log_p=float(tail),
+            loose=bool(then[place]) and not spans[place].missing,
         )
         for place, tail in zip(places.tolist(), tails, strict=True)
     ], len(now)

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from guards.numerics.excess import expected_values, log_tails
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -28,28 +30,21 @@ UNUSUAL = 1.0  # nats that the group's cells diverge from the usual ones
 IMPLIED = 0.3  # of a column's entropy is what another tells of it
 
 
-def log_tails(then: npt.ArrayLike, now: npt.ArrayLike) -> Floats:
-    """log10 P(at least so many rows now), for each cell, if both samples are of one distribution.
-
-    Binomial, given how many rows of both lie in the cell; 0 where there are none now.
-    """
-    from scipy.stats import binom
-
-    before, after = np.asarray(then, np.int64), np.asarray(now, np.int64)
-    share = after.sum() / max(after.sum() + before.sum(), 1)
-    found = np.zeros(after.shape)
-    some = after > 0
-    found[some] = binom.logsf(after[some] - 1, (after + before)[some], share) / np.log(10)
-    return found
-
-
-def hot(then: npt.ArrayLike, now: npt.ArrayLike, *, least: int, lift: float, alpha: float) -> Bools:
+def hot(
+    then: npt.ArrayLike,
+    now: npt.ArrayLike,
+    *,
+    least: int,
+    lift: float,
+    alpha: float,
+    inflation: float = 1.0,
+) -> Bools:
     """Cells with `least` rows now, `lift` times the expected ones, at p <= `alpha` each."""
-    before, after = np.asarray(then, np.int64), np.asarray(now, np.int64)
-    expected = (before + 1) * after.sum() / max(before.sum(), 1)
+    after = np.asarray(now, np.int64)
+    expected = expected_values(then, int(np.sum(then)), int(after.sum()))
     found: Bools = (after >= least) & (after >= lift * expected)
     if found.any():
-        found &= log_tails(before, after) <= np.log10(alpha)
+        found &= log_tails(after, expected, then, inflation) <= np.log10(alpha)
     return found
 
 

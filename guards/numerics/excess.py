@@ -33,10 +33,8 @@ def raised(expected: Floats, now: npt.ArrayLike) -> Floats:
     counts = np.asarray(now, np.float64)
     window = np.ones(2 * NEAR + 1)
     window[NEAR] = 0
-    around, usual = (np.convolve(values, window, "same") for values in (counts, expected))
-    # numpy gives the longer of both; a column of few values is shorter than the window.
-    start = (len(around) - len(counts)) // 2
-    part = slice(start, start + len(counts))
+    around, usual = (np.convolve(values, window) for values in (counts, expected))
+    part = slice(NEAR, NEAR + len(counts))
     return np.asarray(expected * np.maximum(1.0, (around[part] + 1) / (usual[part] + 1)))
 
 

@@ -47,6 +47,19 @@ RULES: Mapping[str, Rule] = {
         blind="A change that is small in every group alike, one spread over many batches, and a "
         "cluster of few rows.",
     ),
+    "excess": Rule(
+        title="Excess",
+        question="Do some values, or two together, hold more rows than the reference leads to "
+        "expect?",
+        blind="Fewer than ten rows, values and pairs that are common already, and a known value "
+        "or a new meeting of two words whose rows have labels as usual.",
+    ),
+    "crowds": Rule(
+        title="Crowds",
+        question="Do rows lie close together where the reference has next to nothing?",
+        blind="Crowds of fewer than twelve rows, wide in all but two columns, or at a place "
+        "where the reference lies already; without a reference it does not look.",
+    ),
     "labels": Rule(
         title="Labels",
         question="Which labels does a model that did not see them contradict, and how many in all?",
@@ -106,12 +119,6 @@ RULES: Mapping[str, Rule] = {
         question="Does a class fall in two, with a smaller part that does not belong to it?",
         blind="Planted rows too few to pull the split away from a natural one, spread over every "
         "class, or with labels that are right.",
-    ),
-    "crowds": Rule(
-        title="Crowds",
-        question="Do rows lie close together where the reference has next to nothing?",
-        blind="Crowds of fewer than twelve rows, wide in all but three columns, or at a place "
-        "where the reference lies already; without a reference it does not look.",
     ),
     "cells": Rule(
         title="Planted cells",

@@ -106,7 +106,7 @@ class _Builder:
             shapes = self._shapes()
             self._tables, self._triples = self._plan(shapes), self._threes(shapes)
         self._tables.add(codes, chunk.blocks)
-        self._triples.add(codes)
+        self._triples.add(codes, chunk.blocks)
 
     def finish(self) -> Profile:
         columns = tuple(column.finish() for column in self._columns.values())
@@ -135,7 +135,7 @@ class _Builder:
             # Not the label: what crowds, crowds whatever it is called.
             others = {n: s for n, s in shapes.items() if self._roles.get(n) != "label"}
             plan = planned_triples(others)
-        return Triples(plan, shapes)
+        return Triples(plan, shapes, len(self._cuts) - 1)
 
     def _plan(self, shapes: Mapping[str, Shape]) -> Tables:
         words: dict[str, Any] = {

@@ -316,7 +316,8 @@ def _triple(node: Node, columns: Mapping[str, Column]) -> Triple:
     found = [table.sum(axis=others).tolist() for others in ((1, 2), (0, 2), (0, 1))]
     if found != sides:
         node.of("counts").refuse("do not add up to the cells of the columns")
-    return Triple(columns=(names[0], names[1], names[2]), counts=counts)
+    rho = _share(node.of("rho"))
+    return Triple(columns=(names[0], names[1], names[2]), counts=counts, rho=rho)
 
 
 def _few_cells(column: Column) -> list[int]:

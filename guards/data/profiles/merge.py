@@ -337,11 +337,14 @@ def _triples(parts: Sequence[Profile], columns: Mapping[str, Column]) -> Iterato
         for name, column in columns.items()
         if all(part.by_name[name].bins == column.bins for part in parts)
     }
-    known = [{triple.columns: triple.counts for triple in part.triples} for part in parts]
+    known = [{triple.columns: triple for triple in part.triples} for part in parts]
     for three in known[0]:
         if set(three) <= same and all(three in held for held in known):
-            counts = np.sum([held[three] for held in known], axis=0)
-            yield Triple(columns=three, counts=tuple(counts.tolist()))
+            counts = np.array([held[three].counts for held in known])
+            rho = max(block_dispersion(counts[:, None]), *(held[three].rho for held in known))
+            yield Triple(
+                columns=three, counts=tuple(counts.sum(axis=0).tolist()), rho=round(rho, 6)
+            )
 
 
 def _all_groups(

@@ -262,11 +262,13 @@ class Pair:
 class Triple:
     """Rows in every cell of three columns, about eight cells each, the last running fastest.
 
-    Which cells, says :mod:`guards.data.profiles.triples`.
+    Which cells, says :mod:`guards.data.profiles.triples`. `rho` is the dispersion of the cells
+    between the blocks of the data, as of a :class:`Pair`.
     """
 
     columns: tuple[str, str, str]
     counts: tuple[int, ...]
+    rho: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,7 +213,7 @@ class Observer:
         """Count the rows of a chunk."""
         codes = {name: watcher.add(chunk) for name, watcher in self._watchers.items()}
         self._tables.add(codes, ((0, 0, chunk.rows),))
-        self._triples.add(codes)
+        self._triples.add(codes, ((0, 0, chunk.rows),))
 
     def finish(self, rows: int) -> Observed:
         """The batch of so many rows."""
@@ -221,7 +221,8 @@ class Observer:
         tables: list[Ints | None] = [None] * len(self.profile.pairs)
         for place, counts in zip(self._places, self._tables.counts, strict=True):
             tables[place] = counts[0]
-        triples = dict(zip(self._triples.plan, self._triples.counts, strict=True))
+        counted = [counts[0] for counts in self._triples.counts]
+        triples = dict(zip(self._triples.plan, counted, strict=True))
         return Observed(
             profile=self.profile,
             rows=rows,

@@ -17,6 +17,7 @@ import numpy as np
 
 from guards.data.profiles.nouns import Column, Triple, coarse_bins
 from guards.data.profiles.tables import Shape, shape_of
+from guards.numerics.cells import block_dispersion
 
 MOST = 64
 EIGHT = 8
@@ -66,9 +67,9 @@ def _join(shape: Shape) -> int:
 
 
 class Triples:
-    """Counts the planned triples, chunk by chunk."""
+    """Counts the planned triples in every block, chunk by chunk: `counts[i]` (blocks, cells)."""
 
-    def __init__(self, plan: Sequence[Names], shapes: Mapping[str, Shape]) -> None:
+    def __init__(self, plan: Sequence[Names], shapes: Mapping[str, Shape], blocks: int = 1) -> None:
         self.plan = tuple(plan)
         self._cells = {name: few(shapes[name]) for three in plan for name in three}
         sizes = [[int(self._cells[name][-1]) + 1 for name in three] for three in plan]
@@ -80,15 +81,16 @@ class Triples:
             ]
             for three, size in zip(self.plan, sizes, strict=True)
         ]
-        self.counts = [np.zeros(prod(size), np.int64) for size in sizes]
+        self.counts = [np.zeros((blocks, prod(size)), np.int64) for size in sizes]
 
-    def add(self, codes: Mapping[str, Any]) -> None:
-        """Count the rows of a chunk: codes (rows,) by column."""
-        rows = len(next(iter(codes.values()))) if codes else 0
-        for start in range(0, rows, _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            for place, counts in enumerate(self.counts):
-                counts += np.bincount(self.cell(place, codes, part), minlength=len(counts))
+    def add(self, codes: Mapping[str, Any], blocks: Sequence[tuple[int, int, int]]) -> None:
+        """Count the rows of a chunk: codes (rows,) by column, and which rows are in which block."""
+        for block, first, end in blocks:
+            for start in range(first, end, _AT_ONCE):
+                part = slice(start, min(start + _AT_ONCE, end))
+                for place, counts in enumerate(self.counts):
+                    cells = self.cell(place, codes, part)
+                    counts[block] += np.bincount(cells, minlength=counts.shape[1])
 
     def cell(self, place: int, codes: Mapping[str, Any], rows: slice = slice(None)) -> Any:
         """The cell of one triple that each row is in, (rows,) uint16."""
@@ -101,6 +103,10 @@ class Triples:
     def finish(self) -> tuple[Triple, ...]:
         """The triples with their counts."""
         return tuple(
-            Triple(columns=three, counts=tuple(counts.tolist()))
+            Triple(
+                columns=three,
+                counts=tuple(counts.sum(axis=0).tolist()),
+                rho=round(block_dispersion(counts[:, None]), 6),
+            )
             for three, counts in zip(self.plan, self.counts, strict=True)
         )

@@ -89,10 +89,10 @@ def test_a_new_route_is_none(table_case, profile_of, halves):
     assert measured.findings == ()
 
 
-def test_a_crowd_that_is_wide_in_all_but_three_columns_passes(table_case, profile_of, halves):
+def test_a_crowd_that_is_wide_in_all_but_two_columns_passes(table_case, profile_of, halves):
     """The known way around it, which stays known only as long as this holds."""
     before, batch = halves
-    frame = crowded(batch, 120, 106, columns=["day", "hour", "dep_delay"])
+    frame = crowded(batch, 120, 106, columns=["hour", "dep_delay"])
     measured = examine(table_case(frame, reference=profile_of(before)))
     assert measured.findings == ()
 
@@ -119,7 +119,7 @@ def test_a_column_that_moved_as_a_whole_says_nothing(table_case, profile_of, hal
         table_case(later, reference=profile_of(before)).survey.observed[0],
         moved=0.25,
         least=5,
-        lift=3,
+        lift=2.5,
         alpha=0.001,
     )
     assert "day" not in found.names

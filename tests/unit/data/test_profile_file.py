@@ -120,6 +120,7 @@ CHANGES = {
     "a triple with a cell less": lambda d: d["triples"][0]["counts"].pop(),
     "a triple with a cell more": lambda d: d["triples"][0]["counts"].append(0),
     "a triple that does not add up": lambda d: d["triples"][0]["counts"].reverse(),
+    "a dispersion of a triple above one": lambda d: d["triples"][0].update(rho=1.1),
     "a negative cell of a triple": lambda d: d["triples"][0]["counts"].__setitem__(0, -1),
     "groups of a number": lambda d: d["groups"][0].update(by="x"),
     "groups in an absent column": lambda d: d["groups"][0].update(column="absent"),

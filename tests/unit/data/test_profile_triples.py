@@ -17,17 +17,21 @@ from guards.data.profiles.tables import Shape, shape_of
 from guards.data.profiles.triples import EIGHT, MOST, Triples, few, few_bins, planned_triples
 
 
-@given(st.integers(0, 60), st.integers(1, 80))
-def test_a_plan_has_different_triples_and_every_column_alike(columns, most):
-    names = [f"column {number}" for number in range(columns)]
-    plan = planned_triples(names, most)
-    assert len(plan) == min(most, comb(columns, 3))
+@given(st.integers(0, 40), st.integers(0, 20), st.integers(1, 80))
+def test_a_plan_has_different_triples_and_every_column_alike(numbers, words, most):
+    shapes = {f"n{number}": Shape(levels=35, words=False) for number in range(numbers)}
+    shapes |= {f"w{word}": Shape(levels=26, words=True) for word in range(words)}
+    plan = planned_triples(shapes, most)
+    assert len(plan) == min(most, comb(len(shapes), 3))
     assert len({frozenset(three) for three in plan}) == len(plan)
-    assert all(len(set(three)) == 3 for three in plan)
-    assert planned_triples(names[::-1], most) == plan, "the order of the columns is of no account"
+    assert all(len(set(three)) == 3 and set(three) <= shapes.keys() for three in plan)
+    backwards = dict(reversed(shapes.items()))
+    assert planned_triples(backwards, most) == plan, "the order of the columns is of no account"
     used = Counter(name for three in plan for name in three)
-    if columns > 9 and most >= columns:
-        assert max(used.values()) <= 3 * most / columns + 4
+    if numbers > 9 and most >= numbers:
+        assert max(used[f"n{number}"] for number in range(numbers)) <= 3 * most / numbers + 4
+    alone = sum(all(name in shapes and not shapes[name].words for name in t) for t in plan)
+    assert alone >= min(comb(numbers, 3), 2 * most // 3)
 
 
 @given(st.integers(3, 35), st.booleans())
@@ -91,3 +95,17 @@ def test_the_cell_of_a_row_is_where_it_is_counted(made):
     for place, stored in enumerate(profile.triples):
         found = np.bincount(triples.cell(place, part.codes), minlength=len(stored.counts))
         assert found.tolist() == list(stored.counts)
+
+
+def test_blocks_that_differ_widen_what_is_usual(tmp_path):
+    """The dispersion is that of the blocks: none in mixed rows, much in rows that come in order."""
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({name: rng.normal(size=4_000) for name in ("a", "b", "c")})
+    spread = {}
+    for order, rows in (("mixed", frame), ("sorted", frame.sort("a"))):
+        (tmp_path / order).mkdir()
+        rows.write_parquet(tmp_path / order / "a.parquet")
+        (triple,) = build_profile(open_dataset(tmp_path / order, ["a.parquet"])).triples
+        spread[order] = triple.rho
+    assert spread["mixed"] < 0.0005
+    assert spread["sorted"] > 0.005
