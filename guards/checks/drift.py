@@ -74,7 +74,7 @@ class Settings:
     a group's rows, beyond its peers' movement, that makes local movement alarming, of at least
     `min_rows` rows and `min_share` of the batch; `missing_jump` and `new_mass` are shares of rows.
     That at least so many rows are unlike the reference is `told`, and alarms from `unlike` on: not
-    at all unless a policy says otherwise, since seasons are unlike as well.
+    at all unless a policy says otherwise, since seasons beyond those of the reference are unlike.
     """
 
     alpha: float = 0.001

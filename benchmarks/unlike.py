@@ -1,0 +1,120 @@
+"""How much of a batch `drift` shows to be unlike the reference: clean flights, and planted ones.
+
+Clean: every month against the profile of the first three, and random halves of a month against each
+other, blocks being runs of days. Planted into each later month: flights on a route never flown
+(`route`), near copies of one flight (`copies`), flights in kilometres and slower, on all routes
+(`spread`). Printed are the runs in which any share is claimed, the median claimed, and the runs in
+which it was overstated.
+
+    python benchmarks/unlike.py [--seeds 8] [--halves 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from guards.data.contamination import unlike_reference
+from guards.data.dataset import Dataset, open_dataset
+from guards.data.profile import Profile, build_profile, observe, read_profile
+
+SAMPLES = Path(__file__).parent.parent / "data_samples"
+SHARES = (0.01, 0.02, 0.05)
+LATER = (4, 5, 6)
+Rng = np.random.Generator
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--halves", type=int, default=30)
+    options = parser.parse_args()
+    reference = read_profile(SAMPLES / "flights.reference.profile")
+    print("| batch | planted | runs | claimed | median | overstated | jointly | median |")
+    print("|---|---|---|---|---|---|---|---|")
+    show("months", 0.0, [claimed(month(number), reference) for number in range(1, 7)])
+    show("halves", 0.0, list(halves(options.halves)))
+    for name, plant in (("route", route), ("copies", copies), ("spread", spread)):
+        for share in SHARES:
+            show(name, share, list(planted(plant, share, reference, options.seeds)))
+
+
+def halves(runs: int) -> Iterator[tuple[float, float]]:
+    """A random half of a month, or of three, against the other half."""
+    wholes = [pl.concat([month(number) for number in (1, 2, 3)]), *map(month, LATER)]
+    for seed in range(runs):
+        frame = wholes[seed % len(wholes)]
+        first = np.random.default_rng(seed).permutation(len(frame)) < len(frame) // 2
+        with tempfile.TemporaryDirectory() as folder:
+            reference = build_profile(opened(frame.filter(pl.Series(first)), Path(folder)))
+        yield claimed(frame.filter(pl.Series(~first)), reference)
+
+
+def planted(
+    plant: Callable[[pl.DataFrame, int, Rng], pl.DataFrame],
+    share: float,
+    reference: Profile,
+    seeds: int,
+) -> Iterator[tuple[float, float]]:
+    """So many rows of each later month are planted ones."""
+    for number in LATER:
+        for seed in range(seeds):
+            rng = np.random.default_rng([seed, number])
+            frame = month(number)
+            rows = int(share * len(frame))
+            gone = rng.choice(len(frame), rows, replace=False)
+            rest = frame.with_row_index("place").filter(~pl.col("place").is_in(gone)).drop("place")
+            strange = plant(frame[gone.tolist()], rows, rng).select(frame.columns)
+            yield claimed(pl.concat([rest, strange]), reference)
+
+
+def route(frame: pl.DataFrame, rows: int, rng: Rng) -> pl.DataFrame:
+    return frame.with_columns(carrier=pl.lit("B6"), dest=pl.lit("ATL"))
+
+
+def copies(frame: pl.DataFrame, rows: int, rng: Rng) -> pl.DataFrame:
+    changes = {"distance": 20, "air_time": 5, "dep_delay": 3}
+    return pl.concat([frame[:1]] * rows).with_columns(
+        (pl.col(name) + pl.Series(rng.integers(-most, most + 1, rows))).cast(pl.Int16)
+        for name, most in changes.items()
+    )
+
+
+def spread(frame: pl.DataFrame, rows: int, rng: Rng) -> pl.DataFrame:
+    return frame.with_columns(
+        (pl.col("distance") * 1.609).cast(pl.Int16), (pl.col("air_time") * 1.6).cast(pl.Int16)
+    )
+
+
+def claimed(frame: pl.DataFrame, reference: Profile) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        whole, joint = unlike_reference(observe(opened(frame, Path(folder)), reference))
+    return whole.share, joint.share
+
+
+def month(number: int) -> pl.DataFrame:
+    folder = SAMPLES / "flights" / f"2013-{number:02d}"
+    return pl.concat([pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))])
+
+
+def opened(frame: pl.DataFrame, folder: Path) -> Dataset:
+    frame.write_parquet(folder / "a.parquet")
+    return open_dataset(folder, ["a.parquet"])
+
+
+def show(name: str, share: float, runs: list[tuple[float, float]]) -> None:
+    whole, joint = (np.array(shares) for shares in zip(*runs, strict=True))
+    print(
+        f"| {name} | {share:.0%} | {len(runs)} | {(whole > 0).sum()} | {np.median(whole):.4f} "
+        f"| {(whole > share).sum()} | {(joint > 0).sum()} | {np.median(joint):.4f} |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
