@@ -25,12 +25,12 @@ reference by the minimum effect (keep the reference pinned, never roll it); a cl
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
-from guards.data.contamination import CONFIDENCE, Unlike, unlike_reference
+from guards.data.contamination import Unlike, unlike_reference
 from guards.data.profile import (
     CategoryColumn,
     Column,
@@ -44,6 +44,8 @@ from guards.data.profile import (
     encoded,
     numeric_part,
 )
+from guards.data.slices import Slice, slices
+from guards.data.time_windows import MovedWindow, moved_windows, windows
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -54,6 +56,7 @@ from guards.findings import (
     Severity,
     Subject,
 )
+from guards.movement import unlike_findings, window_finding
 from guards.text import printable
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
 NEEDS = frozenset({"feature"})
 _PLOTTED = 18
 _SUSPECTS = 64  # groups, the largest first, whose rows are looked up
+_SLICES = 20
 _BY_VALUE = ("missing-jump", "new-categories")
 
 
@@ -158,14 +162,18 @@ def examine(case: Case, settings: Settings) -> Measured:
     ]
     local, single = _rows_of(case, seen, suspects, jumped, settings.max_rows)
     whole, joint = unlike_reference(seen)
+    own = case.survey.profile
+    parts = slices(case.dataset, seen, own, whole) if whole.share >= settings.told else ()
+    timed = _timed(case, seen, moved, settings)
     findings = [
         *_schema_findings(seen),
         *(finding for move in moved for finding in _column_findings(move, settings)),
         *(_local_finding(found, seen, settings) for found in local),
-        *_unlike_findings(whole, joint, seen, settings),
+        *(window_finding(found, settings.local_effect) for found in timed),
+        *unlike_findings((whole, joint), parts, seen.rows, (settings.told, settings.unlike)),
     ]
     return Measured(
-        statistics=_statistics(seen, moved, local, (whole, joint)),
+        statistics=_statistics(seen, moved, local, (whole, joint), parts, timed),
         findings=tuple(findings),
         row_scores=tuple(islice(_row_scores(local, single), settings.max_rows)),
     )
@@ -246,6 +254,27 @@ def _corrected(moves: Sequence[_Moved]) -> list[_Moved]:
         replace(move, p_value=p, missing_p=missing, new_p=new)
         for move, (p, missing, new) in zip(moves, adjusted, strict=True)
     ]
+
+
+def _timed(
+    case: Case, seen: Observed, moved: Sequence[_Moved], settings: Settings
+) -> list[MovedWindow]:
+    """The windows of time in which a column moved alone, held to the limits of a group."""
+    cut = windows(seen, case.survey.profile)
+    names = [move.name for move in moved if move.p_value <= settings.alpha]
+    if cut is None or not names:
+        return []
+    least = max(settings.min_rows, settings.min_share * seen.rows)
+    found = [
+        one
+        for one in moved_windows(case.dataset, seen, cut, names)
+        if one.rows >= settings.min_rows
+        and one.excess >= settings.local_effect
+        and one.moved >= settings.severe_ratio * one.spread
+        and one.moved * one.rows >= least
+        and one.p_value <= settings.alpha
+    ]
+    return sorted(found, key=lambda one: -one.excess)
 
 
 def _local_moves(seen: Observed, settings: Settings) -> Iterator[_Local]:
@@ -375,39 +404,6 @@ def _schema_findings(seen: Observed) -> Iterator[Finding]:
         yield _finding("type-changed", Severity.MEDIUM, name, "has another kind of values")
     for name in sorted(seen.added):
         yield _finding("column-new", Severity.LOW, name, "is not in the reference")
-
-
-def _unlike_findings(
-    whole: Unlike, joint: Unlike, seen: Observed, settings: Settings
-) -> Iterator[Finding]:
-    """The one number for a gate: at least so much of the batch is not what the reference holds."""
-    if whole.share < settings.told:
-        return
-    where, pair = (" and ".join(printable(n)[:80] for n in one.where) for one in (whole, joint))
-    told = f"; {joint.share:.1%} in what {pair} do together" if joint.share else ""
-    alarming = whole.share >= settings.unlike
-    yield Finding(
-        rule="drift",
-        code="unlike-reference",
-        severity=Severity.MEDIUM if alarming else Severity.INFO,
-        confidence=Confidence.HIGH,
-        subject=Subject(kind="dataset"),
-        summary=f"at least {whole.share:.1%} of the rows are not like the reference, "
-        f"seen in {where}{told}",
-        evidence=(
-            Evidence(
-                statistic=f"lower bound of the share of rows, {CONFIDENCE:.0%} confidence",
-                value=whole.share,
-                threshold=settings.unlike,
-                effect=whole.share,
-                sample=seen.rows,
-                detail={"where": list(whole.where), "jointly": joint.share},
-            ),
-        ),
-        remedy="look at the columns named; renew the reference if the movement is meant"
-        if alarming
-        else "",
-    )
 
 
 def _column_findings(move: _Moved, settings: Settings) -> Iterator[Finding]:
@@ -545,6 +541,8 @@ def _statistics(
     moves: Sequence[_Moved],
     local: Sequence[_Local],
     unlike: tuple[Unlike, Unlike],
+    parts: Sequence[Slice],
+    timed: Sequence[MovedWindow],
 ) -> dict[str, Any]:
     narrow = {found.column for found in local}
     ordered = sorted(moves, key=lambda move: -move.effect)
@@ -554,6 +552,8 @@ def _statistics(
         "rows": seen.rows,
         "unlike_reference": {"at_least": unlike[0].share, "where": list(unlike[0].where)},
         "unlike_jointly": {"at_least": unlike[1].share, "where": list(unlike[1].where)},
+        "unlike_slices": [asdict(one) for one in parts[:_SLICES]],
+        "moved_windows": [asdict(one) for one in timed],
         "columns": len(moves),
         "cells": sum(len(p.counts) * len(p.counts[0]) for p in seen.profile.pairs),
         "moved": [

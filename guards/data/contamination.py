@@ -30,10 +30,17 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlike:
-    """`share` of the rows, at least, are not like the reference; `where` names the columns."""
+    """`share` of the rows, at least, are not like the reference; `where` names the columns.
+
+    It shows in `cells`, flat places in the table of these columns, which joins so many bins; the
+    reference explains at most the share `usual` of rows there, however the cells were chosen.
+    """
 
     share: float
-    where: tuple[str, ...]
+    where: tuple[str, ...] = ()
+    cells: tuple[int, ...] = ()
+    join: int = 1
+    usual: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,7 @@ class _Named:
 
     names: tuple[str, ...]
     table: Table
+    join: int = 1
 
 
 def unlike_reference(seen: Observed) -> tuple[Unlike, Unlike]:
@@ -67,6 +75,7 @@ def _pairs(seen: Observed) -> list[_Named]:
     return [
         _Named(
             names=(pair.first, pair.second),
+            join=pair.join,
             table=Table(
                 then=np.asarray(pair.counts, np.int64),
                 now=counts,
@@ -82,7 +91,7 @@ def _pairs(seen: Observed) -> list[_Named]:
 def _side_dispersions(seen: Observed) -> dict[str, float]:
     blocks = seen.profile.blocks
     return {
-        name: _one_more(_dispersion(one.column, blocks), blocks)
+        name: _one_more(dispersion_of(one.column, blocks), blocks)
         for name, one in seen.columns.items()
     }
 
@@ -92,7 +101,7 @@ def _one_more(rho: float, blocks: Sequence[int]) -> float:
     return min(rho * (1 + 1 / max(len(blocks), 1)), 1.0)
 
 
-def _dispersion(column: Column, blocks: Sequence[int]) -> float:
+def dispersion_of(column: Column, blocks: Sequence[int]) -> float:
     """How much blocks differ in one column, by what its profile keeps of that."""
     part = column if isinstance(column, CategoryColumn) else numeric_part(column)
     missing = from_range(part.null_spread, blocks, part.missing / max(part.rows, 1))
@@ -124,5 +133,12 @@ def _bound(named: Sequence[_Named], among: int = 0) -> Unlike:
     rng = np.random.default_rng(0)
     tables = [one.table for one in named]
     found = lower_bound(tables, rng, confidence=CONFIDENCE, among=among)
-    where = named[found.table].names if found.share else ()
-    return Unlike(share=round(found.share, 4), where=where)
+    if not found.share:
+        return Unlike(share=0.0)
+    return Unlike(
+        share=round(found.share, 4),
+        where=named[found.table].names,
+        cells=tuple(found.cells.tolist()),
+        join=named[found.table].join,
+        usual=found.usual,
+    )

@@ -26,7 +26,7 @@ rho_side Var(a) / (p (1 - p)) to rho, all of it for whole rows and next to nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,13 @@ LOOKED = 16  # tables that are looked into, those that differ most; the rest bou
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """`share` of the batch that is not reference-like, at least; `table` and `cells` (of it) say
-    where: the set A, by flat index.
+    where: the set A, by flat index. At most `usual` is the reference's share there, whatever A.
     """
 
     share: float
     table: int
     cells: Ints
+    usual: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,9 @@ def lower_bound(
         for share, cells in _both_ways(tables[place], rng, alpha):
             if share > best.share:
                 best = Bound(share=share, table=place, cells=cells)
-    return best
+    if best.table < 0:
+        return best
+    return replace(best, usual=_usual(tables[best.table], best.cells, alpha))
 
 
 def lifted(table: Table) -> float:
@@ -170,6 +173,14 @@ def _bound(then: Ints, now: Ints, cells: Ints, table: Table, alpha: float) -> fl
     held = (then[cells].sum(), then.sum()), (now[cells].sum(), now.sum())
     rho = _rho_of_sets(table, _members(table, [cells]))
     return float(_bounds(*held, alpha, rho, _strict(alpha, len(cells), len(then)))[0])
+
+
+def _usual(table: Table, cells: Ints, alpha: float) -> float:
+    """What one more block has in these cells at most, on all rows and for any choice of them."""
+    strict = _strict(alpha, len(cells), table.then.size)
+    held = table.then.ravel()[cells].sum(), int(table.then.sum())
+    rho = _rho_of_sets(table, _members(table, [cells]))
+    return float(_of_one_block(_upper(held, strict), rho, strict)[0])
 
 
 def _members(table: Table, sets: Sequence[Ints]) -> npt.NDArray[np.bool_]:

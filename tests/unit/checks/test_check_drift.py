@@ -179,3 +179,49 @@ def test_no_reference_is_a_skip(table_case, flights_month):
 def test_two_runs_have_one_digest(table_case, flights_month, flights_profile):
     case = table_case(in_kilometres(flights_month(4), "UA"), reference=flights_profile)
     assert run("drift", case).digest == run("drift", case).digest
+
+
+def with_moments(frame, month):
+    """Days, weekdays and hours as one moment."""
+    when = pl.datetime(2013, month, pl.col("day"), pl.col("hour"))
+    return frame.with_columns(when=when).drop("day", "weekday")
+
+
+def test_unlike_rows_are_told_with_the_source_that_holds_them(
+    table_case, flights_month, flights_profile
+):
+    mine = (pl.col("source") == "JFK") & (pl.int_range(pl.len()).over("source") < 200)
+    frame = flights_month(4).with_columns(
+        carrier=pl.when(mine).then(pl.lit("B6")).otherwise("carrier"),
+        dest=pl.when(mine).then(pl.lit("ATL")).otherwise("dest"),
+    )
+    measured = examine(table_case(frame, reference=flights_profile))
+    (finding,) = [f for f in measured.findings if f.code == "unlike-reference"]
+    assert finding.severity is Severity.INFO
+    assert "they gather in source JFK: at least" in finding.summary
+    assert finding.evidence[1].detail["source"] == "JFK"
+    assert measured.statistics["unlike_slices"][0]["name"] == "JFK"
+
+
+def test_a_policy_may_quarantine_for_unlike_rows(table_case, flights_month, flights_profile):
+    rows = pl.int_range(pl.len()) < 300
+    frame = flights_month(4).with_columns(
+        carrier=pl.when(rows).then(pl.lit("B6")).otherwise("carrier"),
+        dest=pl.when(rows).then(pl.lit("ATL")).otherwise("dest"),
+    )
+    measured = examine(table_case(frame, reference=flights_profile), unlike=0.03)
+    assert "unlike-reference" in {f.code for f in alarms(measured)}
+
+
+def test_a_unit_that_changes_for_a_time_is_local_and_clean_times_are_not(
+    table_case, profile_of, flights_month
+):
+    reference = profile_of(*(with_moments(flights_month(month), month) for month in (1, 2, 3)))
+    clean = with_moments(flights_month(5), 5)
+    assert alarms(examine(table_case(clean, reference=reference))) == []
+    here = pl.col("when").dt.day().is_between(10, 12)
+    metric = (pl.col("distance") * 1.609344).round().cast(pl.Int16)
+    spoilt = clean.with_columns(distance=pl.when(here).then(metric).otherwise("distance"))
+    found = alarms(examine(table_case(spoilt, reference=reference)))
+    assert {(f.code, f.subject.name) for f in found} == {("drift-in-window", "distance")}
+    assert "2013-05-1" in found[0].summary
