@@ -8,8 +8,12 @@ window of time and not in the others is local movement, as it is in one group.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from guards.data.contamination import CONFIDENCE, Unlike
+from guards.data.earlier import EarlierProfile
+from guards.data.moved import Moved
+from guards.data.profiles.nouns import CategoryColumn
 from guards.data.slices import Slice
 from guards.data.time_windows import MovedWindow
 from guards.findings import Confidence, Evidence, Finding, Severity, Subject
@@ -19,6 +23,14 @@ RULE = "drift"
 GATHERED = 2.0  # times the share of all other rows
 _ALPHA = 0.001
 _TOLD = 5  # slices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seasonal:
+    """The earlier version of the same season, and how far a column lies from it."""
+
+    version: EarlierProfile
+    effect: float
 
 
 def unlike_findings(
@@ -87,6 +99,95 @@ def window_finding(found: MovedWindow, threshold: float) -> Finding:
             ),
         ),
         remedy="ask what changed at that time: a unit, a scale, a code, a replay",
+    )
+
+
+def broad_finding(move: Moved, limit: float, *, severe: bool) -> Finding:
+    """A column that moved as a whole; severe from `limit` on."""
+    return column_finding(
+        "drift-severe" if severe else "drift-broad",
+        Severity.MEDIUM if severe else Severity.LOW,
+        move.name,
+        f"moved by {move.effect:.2f} ({_distance(move)}; within the reference {move.spread:.2f})",
+        _of_distance(move, limit),
+    )
+
+
+def seasonal_finding(move: Moved, limit: float, usual: Seasonal) -> Finding:
+    """A column that moved from the reference as it did at this time before: never an alarm."""
+    then = f"version {usual.version.version} of {usual.version.name}"
+    shown = _of_distance(move, limit)
+    detail = {
+        "version": then,
+        "record": str(usual.version.record),
+        "from_season": round(usual.effect, 4),
+    }
+    return column_finding(
+        "drift-seasonal",
+        Severity.LOW if move.effect >= limit else Severity.INFO,
+        move.name,
+        f"moved by {move.effect:.2f} ({_distance(move)}; within the reference {move.spread:.2f}), "
+        f"as at this time before: from {printable(then)[:120]} by {usual.effect:.2f}",
+        replace(shown, detail=detail),
+    )
+
+
+def mass_finding(
+    code: str, severity: Severity, move: Moved, measured: tuple[float, float, float]
+) -> Finding:
+    """More missing values or unknown words than usual; `measured` is value, threshold, p-value."""
+    value, threshold, p_value = measured
+    told = (
+        f"is missing in {value:.1%} more rows than in the reference"
+        if code == "missing-jump"
+        else f"holds values that the reference does not list, in {value:.1%} more rows than usual"
+    )
+    return column_finding(
+        code,
+        severity,
+        move.name,
+        told,
+        Evidence(
+            statistic="share of rows above the reference",
+            value=round(value, 4),
+            threshold=round(threshold, 4),
+            p_value=p_value,
+            effect=round(value, 4),
+        ),
+    )
+
+
+def column_finding(
+    code: str, severity: Severity, column: str, told: str, *evidence: Evidence
+) -> Finding:
+    """Something about one column."""
+    alarming = severity >= Severity.MEDIUM
+    return Finding(
+        rule=RULE,
+        code=code,
+        severity=severity,
+        confidence=Confidence.HIGH,
+        subject=Subject(kind="column", name=column),
+        summary=f"column {printable(column)[:80]} {told}",
+        evidence=evidence,
+        remedy="compare with the producer's last change; renew the reference if it is meant"
+        if alarming
+        else "",
+    )
+
+
+def _distance(move: Moved) -> str:
+    return "total variation" if isinstance(move.column, CategoryColumn) else "D"
+
+
+def _of_distance(move: Moved, limit: float) -> Evidence:
+    return Evidence(
+        statistic=_distance(move),
+        value=round(move.effect, 4),
+        threshold=round(min(limit, 1.0), 4),
+        p_value=move.p_value,
+        effect=round(move.effect, 4),
+        sample=move.rows,
     )
 
 

@@ -24,25 +24,22 @@ reference by the minimum effect (keep the reference pinned, never roll it); a cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
 from guards.data.contamination import Unlike, unlike_reference
+from guards.data.moved import Moved, compared, corrected
 from guards.data.profile import (
     CategoryColumn,
-    Column,
     Encoded,
     Groups,
-    NumericColumn,
     Observed,
     Seen,
-    coarse,
-    coarse_bins,
     encoded,
-    numeric_part,
+    observe,
 )
 from guards.data.slices import Slice, slices
 from guards.data.time_windows import MovedWindow, moved_windows, windows
@@ -56,14 +53,21 @@ from guards.findings import (
     Severity,
     Subject,
 )
-from guards.movement import unlike_findings, window_finding
+from guards.movement import (
+    Seasonal,
+    broad_finding,
+    column_finding,
+    mass_finding,
+    seasonal_finding,
+    unlike_findings,
+    window_finding,
+)
 from guards.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
 
 NEEDS = frozenset({"feature"})
-_PLOTTED = 18
 _SUSPECTS = 64  # groups, the largest first, whose rows are looked up
 _SLICES = 20
 _BY_VALUE = ("missing-jump", "new-categories")
@@ -96,37 +100,6 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Moved:
-    """One column, now and then; counts are over the plotted bins."""
-
-    column: Column
-    rows: int
-    effect: float
-    js: float
-    p_value: float
-    missing: float
-    missing_p: float
-    new: float
-    new_p: float
-    gone: tuple[str, ...]
-    bins: tuple[str, ...]
-    reference: tuple[float, ...]
-    current: tuple[float, ...]
-
-    @property
-    def name(self) -> str:
-        return self.column.name
-
-    @property
-    def spread(self) -> float:
-        return _spread_source(self.column).spread
-
-    @property
-    def null_spread(self) -> float:
-        return _spread_source(self.column).null_spread
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Local:
     """One group that moved where its peers did not; `scores` are those of the column's bins.
 
@@ -152,12 +125,12 @@ def examine(case: Case, settings: Settings) -> Measured:
     if case.reference is None:
         raise Skip("no reference; give --reference, or pin one in the policy under [files]")
     seen = case.survey.observed[0]
-    moved = _corrected([_compare(one) for one in seen.columns.values()])
+    moved = corrected([compared(one) for one in seen.columns.values()])
     suspects = sorted(_local_moves(seen, settings), key=lambda one: -_size(one))[:_SUSPECTS]
     jumped = [
         finding
         for move in moved
-        for finding in _column_findings(move, settings)
+        for finding in _column_findings(move, settings, None)
         if finding.severity >= Severity.MEDIUM and finding.code in _BY_VALUE
     ]
     local, single = _rows_of(case, seen, suspects, jumped, settings.max_rows)
@@ -165,99 +138,53 @@ def examine(case: Case, settings: Settings) -> Measured:
     own = case.survey.profile
     parts = slices(case.dataset, seen, own, whole) if whole.share >= settings.told else ()
     timed = _timed(case, seen, moved, settings)
+    narrow = {one.column for one in suspects} | {one.column for one in timed}
+    usual = _seasonal(case, seen, moved, narrow, settings)
     findings = [
         *_schema_findings(seen),
-        *(finding for move in moved for finding in _column_findings(move, settings)),
+        *(f for move in moved for f in _column_findings(move, settings, usual.get(move.name))),
         *(_local_finding(found, seen, settings) for found in local),
         *(window_finding(found, settings.local_effect) for found in timed),
         *unlike_findings((whole, joint), parts, seen.rows, (settings.told, settings.unlike)),
     ]
     return Measured(
-        statistics=_statistics(seen, moved, local, (whole, joint), parts, timed),
+        statistics=_statistics(seen, moved, local, (whole, joint), parts, timed, usual),
         findings=tuple(findings),
         row_scores=tuple(islice(_row_scores(local, single), settings.max_rows)),
     )
 
 
-def _compare(seen: Seen) -> _Moved:
-    from guards.numerics.twosample import binomial_excess_p_value, jensen_shannon
+def _seasonal(
+    case: Case, seen: Observed, moved: Sequence[Moved], local: set[str], settings: Settings
+) -> dict[str, Seasonal]:
+    """Columns that moved from the reference, broadly, and not from their own season.
 
-    column = seen.column
-    rows, then = int(seen.cells.sum()), column.rows
-    bins, before, now = _plotted(column, seen)
-    effect, p_value = _distance(seen)
-    new, new_p, gone = _categories(seen)
-    return _Moved(
-        column=column,
-        rows=rows,
-        effect=effect,
-        js=jensen_shannon(column.cells, seen.cells),
-        p_value=p_value,
-        missing=seen.missing / rows - column.missing / then,
-        missing_p=binomial_excess_p_value(seen.missing, rows, (column.missing + 1) / (then + 1)),
-        new=new,
-        new_p=new_p,
-        gone=gone,
-        bins=bins,
-        reference=before,
-        current=now,
-    )
-
-
-def _distance(seen: Seen) -> tuple[float, float]:
-    """The effect, less what the sketch or sampling explain, and its p-value."""
-    from guards.numerics.cells import moved_shares
-    from guards.numerics.twosample import homogeneity_p_value, ks_against_steps, ks_p_value
-
-    column = seen.column
-    if not seen.count or not column.count:
-        return 0.0, 1.0
-    if isinstance(column, CategoryColumn):
-        then, now = _tallies(column, seen)
-        return float(moved_shares([then], [now])[0]), homogeneity_p_value(then, now)
-    stored = numeric_part(column)
-    exact = ks_against_steps(stored.weights, seen.below, seen.upto, seen.count)
-    effect = max(0.0, exact - stored.off)
-    return effect, ks_p_value(effect, seen.count, column.count)
-
-
-def _tallies(column: CategoryColumn, seen: Seen) -> tuple[list[int], list[int]]:
-    """Counts of the listed values and of all others, then and now."""
-    return [*column.counts, column.rest], [*seen.listed.tolist(), seen.unlisted]
-
-
-def _categories(seen: Seen) -> tuple[float, float, tuple[str, ...]]:
-    """The mass of unknown values beyond the expected, its p-value, and what has vanished."""
-    from guards.numerics.twosample import binomial_excess_p_value
-
-    column = seen.column
-    if not isinstance(column, CategoryColumn) or not seen.count:
-        return 0.0, 1.0, ()
-    rate = (column.rest + 1) / (column.count + 1)
-    common = zip(column.values, column.counts, seen.listed.tolist(), strict=True)
-    gone = tuple(
-        value for value, before, after in common if not after and before >= 0.05 * column.count
-    )
-    p_value = binomial_excess_p_value(seen.unlisted, seen.count, rate)
-    return seen.unlisted / seen.count - rate, p_value, gone
-
-
-def _corrected(moves: Sequence[_Moved]) -> list[_Moved]:
-    """The same with p-values corrected over all columns and all three tests."""
-    from guards.numerics.twosample import benjamini_hochberg
-
-    if not moves:
-        return []
-    raw = [p for move in moves for p in (move.p_value, move.missing_p, move.new_p)]
-    adjusted = benjamini_hochberg(raw).reshape(-1, 3).tolist()
-    return [
-        replace(move, p_value=p, missing_p=missing, new_p=new)
-        for move, (p, missing, new) in zip(moves, adjusted, strict=True)
+    Whoever got a movement admitted a year ago would have it taken for the season, so nothing is
+    that moved locally, that has lost values, or that holds what the reference never saw.
+    """
+    able = [
+        move.name
+        for move in moved
+        if move.name not in local
+        and move.p_value <= settings.alpha
+        and move.effect >= settings.min_effect
+        and max(move.new, move.beyond) < settings.new_mass
+        and move.missing < settings.missing_jump
     ]
+    earlier = case.season if able and case.history.profiles else None
+    if earlier is None or earlier.profile.digest == seen.profile.digest:
+        return {}
+    then = observe(case.dataset, earlier.profile)
+    again = corrected([compared(one) for name, one in then.columns.items() if name in able])
+    return {
+        move.name: Seasonal(version=earlier, effect=move.effect)
+        for move in again
+        if move.p_value > settings.alpha or move.effect < settings.min_effect
+    }
 
 
 def _timed(
-    case: Case, seen: Observed, moved: Sequence[_Moved], settings: Settings
+    case: Case, seen: Observed, moved: Sequence[Moved], settings: Settings
 ) -> list[MovedWindow]:
     """The windows of time in which a column moved alone, held to the limits of a group."""
     cut = windows(seen, case.survey.profile)
@@ -399,83 +326,39 @@ def _size(found: _Local) -> float:
 
 def _schema_findings(seen: Observed) -> Iterator[Finding]:
     for name in sorted(seen.gone):
-        yield _finding("column-gone", Severity.MEDIUM, name, "is in the reference, and not here")
+        yield column_finding(
+            "column-gone", Severity.MEDIUM, name, "is in the reference, and not here"
+        )
     for name in sorted(seen.unlike):
-        yield _finding("type-changed", Severity.MEDIUM, name, "has another kind of values")
+        yield column_finding("type-changed", Severity.MEDIUM, name, "has another kind of values")
     for name in sorted(seen.added):
-        yield _finding("column-new", Severity.LOW, name, "is not in the reference")
+        yield column_finding("column-new", Severity.LOW, name, "is not in the reference")
 
 
-def _column_findings(move: _Moved, settings: Settings) -> Iterator[Finding]:
+def _column_findings(
+    move: Moved, settings: Settings, seasonal: Seasonal | None
+) -> Iterator[Finding]:
     column = move.column
     if move.p_value <= settings.alpha and move.effect >= settings.min_effect:
         limit = max(settings.severe_effect, settings.severe_ratio * move.spread)
         severe = move.effect >= limit
-        name = "total variation" if isinstance(column, CategoryColumn) else "D"
-        yield _finding(
-            "drift-severe" if severe else "drift-broad",
-            Severity.MEDIUM if severe else Severity.LOW,
-            move.name,
-            f"moved by {move.effect:.2f} ({name}; within the reference {move.spread:.2f})",
-            Evidence(
-                statistic=name,
-                value=round(move.effect, 4),
-                threshold=round(min(limit, 1.0), 4),
-                p_value=move.p_value,
-                effect=round(move.effect, 4),
-                sample=move.rows,
-            ),
+        yield (
+            seasonal_finding(move, limit, seasonal)
+            if seasonal
+            else broad_finding(move, limit, severe=severe)
         )
     usual = max(settings.missing_jump, settings.severe_ratio * move.null_spread)
     if move.missing_p <= settings.alpha and move.missing >= usual:
-        yield _mass("missing-jump", Severity.MEDIUM, move, (move.missing, usual, move.missing_p))
+        yield mass_finding(
+            "missing-jump", Severity.MEDIUM, move, (move.missing, usual, move.missing_p)
+        )
     if isinstance(column, CategoryColumn) and move.new_p <= settings.alpha:
         usual = max(settings.new_mass, settings.severe_ratio * column.new_spread)
         severity = Severity.MEDIUM if move.new >= usual else Severity.LOW
-        yield _mass("new-categories", severity, move, (move.new, usual, move.new_p))
+        yield mass_finding("new-categories", severity, move, (move.new, usual, move.new_p))
     if move.gone:
         told = ", ".join(printable(value)[:40] for value in move.gone[:5])
-        yield _finding("categories-gone", Severity.LOW, move.name, f"no longer holds {told}")
-
-
-def _mass(
-    code: str, severity: Severity, move: _Moved, measured: tuple[float, float, float]
-) -> Finding:
-    value, threshold, p_value = measured
-    told = (
-        f"is missing in {value:.1%} more rows than in the reference"
-        if code == "missing-jump"
-        else f"holds values that the reference does not list, in {value:.1%} more rows than usual"
-    )
-    return _finding(
-        code,
-        severity,
-        move.name,
-        told,
-        Evidence(
-            statistic="share of rows above the reference",
-            value=round(value, 4),
-            threshold=round(threshold, 4),
-            p_value=p_value,
-            effect=round(value, 4),
-        ),
-    )
-
-
-def _finding(code: str, severity: Severity, column: str, told: str, *evidence: Evidence) -> Finding:
-    alarming = severity >= Severity.MEDIUM
-    return Finding(
-        rule="drift",
-        code=code,
-        severity=severity,
-        confidence=Confidence.HIGH,
-        subject=Subject(kind="column", name=column),
-        summary=f"column {printable(column)[:80]} {told}",
-        evidence=evidence,
-        remedy="compare with the producer's last change; renew the reference if it is meant"
-        if alarming
-        else "",
-    )
+        yield column_finding("categories-gone", Severity.LOW, move.name, f"no longer holds {told}")
 
 
 def _local_finding(local: _Local, seen: Observed, settings: Settings) -> Finding:
@@ -538,11 +421,12 @@ def _held_by_value(finding: Finding, seen: Seen, part: Encoded, most: int) -> It
 
 def _statistics(
     seen: Observed,
-    moves: Sequence[_Moved],
+    moves: Sequence[Moved],
     local: Sequence[_Local],
     unlike: tuple[Unlike, Unlike],
     parts: Sequence[Slice],
     timed: Sequence[MovedWindow],
+    usual: Mapping[str, Seasonal],
 ) -> dict[str, Any]:
     narrow = {found.column for found in local}
     ordered = sorted(moves, key=lambda move: -move.effect)
@@ -552,6 +436,7 @@ def _statistics(
         "rows": seen.rows,
         "unlike_reference": {"at_least": unlike[0].share, "where": list(unlike[0].where)},
         "unlike_jointly": {"at_least": unlike[1].share, "where": list(unlike[1].where)},
+        "seasonal": {name: round(one.effect, 4) for name, one in usual.items()},
         "unlike_slices": [asdict(one) for one in parts[:_SLICES]],
         "moved_windows": [asdict(one) for one in timed],
         "columns": len(moves),
@@ -584,28 +469,3 @@ def _statistics(
             for found in local
         ],
     }
-
-
-def _spread_source(column: Column) -> CategoryColumn | NumericColumn:
-    """What knows how far blocks lie apart: the column, its lengths or its norms."""
-    return column if isinstance(column, CategoryColumn) else numeric_part(column)
-
-
-def _plotted(column: Column, seen: Seen) -> tuple[tuple[str, ...], Any, Any]:
-    """At most `_PLOTTED` + 2 bins: neighbours joined for numbers, the rarest for words."""
-    import numpy as np
-
-    words = isinstance(column, CategoryColumn)
-    join = 1 if words else -(-len(column.bins) // _PLOTTED)
-    places = coarse(len(column.bins), join, words=words)
-    names = coarse_bins(column, join)
-    if words and len(names) > _PLOTTED + 2:
-        places = np.where(places > _PLOTTED, _PLOTTED + 1, places)
-        names = (*names[: _PLOTTED + 1], names[-1])
-    merged = [np.bincount(places, weights=counts) for counts in (column.cells, seen.cells)]
-    return names, _shares(merged[0]), _shares(merged[1])
-
-
-def _shares(counts: Any) -> tuple[float, ...]:
-    total = max(float(sum(counts)), 1.0)
-    return tuple(round(float(count) / total, 5) for count in counts)
