@@ -9,6 +9,11 @@ which it was overstated; and how often the right source is named where the rows 
 Windows: the hour of departure as a moment. Clean months against all three and against each other
 single month; one to four days in which every distance is in kilometres.
 
+Seasons: half of the flights of a later month, a year before, are the earlier version, and the other
+half is looked at: how many columns that moved from the first three months are told as seasonal,
+with all distances a third longer this year, or a year ago as well
+(what can be hidden so).
+
     python benchmarks/unlike.py [--seeds 8] [--halves 30]
 """
 
@@ -26,8 +31,10 @@ from guards.checks import drift
 from guards.data.case import Case
 from guards.data.contamination import unlike_reference
 from guards.data.dataset import Dataset, open_dataset
+from guards.data.earlier import EarlierProfile, History
 from guards.data.profile import Profile, build_profile, observe, read_profile
 from guards.findings import Finding
+from guards.provenance.manifest import Name
 from guards.provenance.snapshot import Snapshot
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
@@ -56,6 +63,9 @@ def main() -> None:
     print(f"| clean | {' | '.join(map(str, clean_windows()))} |")
     for days in (1, 2, 3, 4):
         print(f"| kilometres for {days} days | {' | '.join(map(str, spoilt_windows(days)))} |")
+    print("\n| seasons | columns moved | told as seasonal | severe |\n|---|---|---|---|")
+    for name, then, now in (("as it was", 1.0, 1.0), ("longer now", 1.0, 1.3), ("both", 1.3, 1.3)):
+        print(f"| {name} | {' | '.join(map(str, seasons(then, now)))} |")
 
 
 def halves(runs: int) -> Iterator[tuple[float, float]]:
@@ -154,16 +164,52 @@ def spoilt_windows(days: int) -> tuple[int, int, int]:
     return len(found), sum(map(bool, found)), sum(one == {"distance"} for one in found)
 
 
+def seasons(then: float, now: float) -> tuple[int, str, str]:
+    """Columns that moved in later months, and those told as seasonal, and as severe, by name."""
+    reference = profiled(*(timed(number) for number in (1, 2, 3)))
+    codes: dict[str, list[str]] = {}
+    for number in LATER:
+        frame = timed(number)
+        first = pl.Series(np.random.default_rng(number).permutation(len(frame)) < len(frame) // 2)
+        before, after = frame.filter(first), frame.filter(~first)
+        before = before.with_columns(when=pl.col("when").dt.offset_by("-1y"))
+        longer = [
+            part.with_columns((pl.col("distance") * factor).cast(pl.Int16))
+            for part, factor in ((before, then), (after, now))
+        ]
+        for finding in findings(longer[1], reference, history(profiled(longer[0]))):
+            codes.setdefault(finding.code, []).append(finding.subject.name or "")
+    moved = sum(len(codes.get(f"drift-{code}", [])) for code in ("broad", "severe", "seasonal"))
+    told = [f"{len(codes.get(code, []))}: {', '.join(sorted(set(codes.get(code, []))))}"
+            for code in ("drift-seasonal", "drift-severe")]  # fmt: skip
+    return moved, told[0], told[1]
+
+
+def history(profile: Profile) -> History:
+    """A version that was admitted, of which nothing but the profile is known."""
+    name = Name("acme/flights")
+    version = EarlierProfile(
+        name=name, version=1, root=profile.digest, record=profile.digest, profile=profile
+    )
+    return History(profiles=(version,))
+
+
 def in_windows(frame: pl.DataFrame, reference: Profile) -> list[Finding]:
     return [f for f in findings(frame, reference) if f.code == "drift-in-window"]
 
 
-def findings(frame: pl.DataFrame, reference: Profile) -> tuple[Finding, ...]:
+def findings(
+    frame: pl.DataFrame, reference: Profile, known: History | None = None
+) -> tuple[Finding, ...]:
     """What the rule tells."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = opened(frame, Path(folder))
         case = Case(
-            snapshot=Snapshot(files=()), roles=dataset.roles, opened=dataset, reference=reference
+            snapshot=Snapshot(files=()),
+            roles=dataset.roles,
+            opened=dataset,
+            reference=reference,
+            history=known or History(),
         )
         return drift.examine(case, drift.Settings()).findings
 

@@ -16,6 +16,7 @@ from guards.data.moved import Moved
 from guards.data.profiles.nouns import CategoryColumn
 from guards.data.slices import Slice
 from guards.data.time_windows import MovedWindow
+from guards.data.token_bursts import TokenBurst
 from guards.findings import Confidence, Evidence, Finding, Severity, Subject
 from guards.text import printable
 
@@ -173,6 +174,57 @@ def column_finding(
         remedy="compare with the producer's last change; renew the reference if it is meant"
         if alarming
         else "",
+    )
+
+
+def token_findings(bursts: Sequence[TokenBurst]) -> Iterator[Finding]:
+    """Words that came in a burst: each alone where its rows gather, else all in one sentence."""
+    broad: dict[str, list[TokenBurst]] = {}
+    for burst in bursts:
+        if burst.by:
+            yield _token_burst(burst)
+        else:
+            broad.setdefault(burst.column, []).append(burst)
+    for column, some in broad.items():
+        words = ", ".join(printable(one.token)[:40] for one in some[:_TOLD])
+        yield column_finding(
+            "tokens-moved",
+            Severity.LOW,
+            column,
+            f"holds {len(some)} words in far more rows than the reference, of no one label or "
+            f"source: {words}",
+            *(_of_burst(one) for one in some[:_TOLD]),
+        )
+
+
+def _token_burst(burst: TokenBurst) -> Finding:
+    token, group = printable(burst.token)[:80], printable(burst.group)[:80]
+    return Finding(
+        rule=RULE,
+        code="token-burst",
+        severity=Severity.MEDIUM,
+        confidence=Confidence.MEDIUM,
+        subject=Subject(kind="column", name=burst.column),
+        summary=f"{burst.rows} rows of {printable(burst.column)[:80]} hold the word {token}, where "
+        f"{burst.expected:.1f} are usual at most; they gather in {burst.by} {group}: "
+        f"{burst.share:.1%} of its rows, {burst.elsewhere:.1%} of all others",
+        evidence=(_of_burst(burst),),
+        remedy="read the rows held: is it a campaign of the world, or something that was put in?",
+    )
+
+
+def _of_burst(burst: TokenBurst) -> Evidence:
+    detail: dict[str, str | float] = {"token": burst.token, "expected": burst.expected}
+    if burst.by:
+        detail |= {"by": burst.by, "group": burst.group, "gathers": burst.gathers}
+    return Evidence(
+        statistic="lift of rows with a word over the reference",
+        value=burst.lift,
+        p_value=burst.p_value,
+        effect=round(1 - burst.expected / burst.rows, 4),
+        sample=burst.rows,
+        rows=burst.rows,
+        detail=detail,
     )
 
 

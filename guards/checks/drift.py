@@ -43,6 +43,7 @@ from guards.data.profile import (
 )
 from guards.data.slices import Slice, slices
 from guards.data.time_windows import MovedWindow, moved_windows, windows
+from guards.data.token_bursts import Limits, TokenBurst, token_bursts
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -59,6 +60,7 @@ from guards.movement import (
     column_finding,
     mass_finding,
     seasonal_finding,
+    token_findings,
     unlike_findings,
     window_finding,
 )
@@ -67,7 +69,7 @@ from guards.text import printable
 if TYPE_CHECKING:
     import numpy as np
 
-NEEDS = frozenset({"feature"})
+NEEDS: frozenset[str] = frozenset()
 _SUSPECTS = 64  # groups, the largest first, whose rows are looked up
 _SLICES = 20
 _BY_VALUE = ("missing-jump", "new-categories")
@@ -81,6 +83,7 @@ class Settings:
     the spread within the reference) make broad movement alarming; `local_effect` is the share of
     a group's rows, beyond its peers' movement, that makes local movement alarming, of at least
     `min_rows` rows and `min_share` of the batch; `missing_jump` and `new_mass` are shares of rows.
+    A word's `burst_...` are the level over all words, times its usual rate, and rows.
     That at least so many rows are unlike the reference is `told`, and alarms from `unlike` on: not
     at all unless a policy says otherwise, since seasons beyond those of the reference are unlike.
     """
@@ -94,6 +97,9 @@ class Settings:
     min_share: float = 0.008
     missing_jump: float = 0.05
     new_mass: float = 0.05
+    burst_alpha: float = 0.05
+    burst_lift: float = 5.0
+    burst_rows: int = 8
     told: float = 0.01
     unlike: float = 1.0
     max_rows: int = 10_000
@@ -120,6 +126,25 @@ class _Local:
     rows: tuple[tuple[int, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beside:
+    """The bounds of unlike rows and the slices that hold them, windows that moved alone, columns
+    that moved as their season does, and words that came in a burst.
+    """
+
+    unlike: tuple[Unlike, Unlike]
+    slices: tuple[Slice, ...]
+    windows: tuple[MovedWindow, ...]
+    seasonal: Mapping[str, Seasonal]
+    words: tuple[TokenBurst, ...]
+
+
+def inapplicable(case: Case, settings: Settings) -> str:
+    """Why there is nothing to hold against a reference, by roles alone; empty when there is."""
+    known = case.dataset.roles.present & {"feature", "text"}
+    return "" if known else "no column has the role feature or text"
+
+
 def examine(case: Case, settings: Settings) -> Measured:
     """Hold every column, and every group of rows, against the reference profile."""
     if case.reference is None:
@@ -134,24 +159,53 @@ def examine(case: Case, settings: Settings) -> Measured:
         if finding.severity >= Severity.MEDIUM and finding.code in _BY_VALUE
     ]
     local, single = _rows_of(case, seen, suspects, jumped, settings.max_rows)
-    whole, joint = unlike_reference(seen)
-    own = case.survey.profile
-    parts = slices(case.dataset, seen, own, whole) if whole.share >= settings.told else ()
-    timed = _timed(case, seen, moved, settings)
-    narrow = {one.column for one in suspects} | {one.column for one in timed}
-    usual = _seasonal(case, seen, moved, narrow, settings)
+    beside = _beside(case, seen, moved, {one.column for one in suspects}, settings)
+    usual = beside.seasonal
     findings = [
         *_schema_findings(seen),
         *(f for move in moved for f in _column_findings(move, settings, usual.get(move.name))),
         *(_local_finding(found, seen, settings) for found in local),
-        *(window_finding(found, settings.local_effect) for found in timed),
-        *unlike_findings((whole, joint), parts, seen.rows, (settings.told, settings.unlike)),
+        *(window_finding(found, settings.local_effect) for found in beside.windows),
+        *token_findings(beside.words),
+        *unlike_findings(beside.unlike, beside.slices, seen.rows, (settings.told, settings.unlike)),
     ]
+    held = _row_scores(local, [*single, *_held_by_word(beside.words)])
     return Measured(
-        statistics=_statistics(seen, moved, local, (whole, joint), parts, timed, usual),
+        statistics=_statistics(seen, moved, local, beside),
         findings=tuple(findings),
-        row_scores=tuple(islice(_row_scores(local, single), settings.max_rows)),
+        row_scores=tuple(islice(held, settings.max_rows)),
     )
+
+
+def _beside(
+    case: Case, seen: Observed, moved: Sequence[Moved], narrow: set[str], settings: Settings
+) -> _Beside:
+    """What is found beside columns and groups; `narrow` are the columns that moved in a group."""
+    whole, joint = unlike_reference(seen)
+    own, told = case.survey.profile, whole.share >= settings.told
+    timed = _timed(case, seen, moved, settings)
+    limits = Limits(
+        alpha=settings.burst_alpha,
+        lift=settings.burst_lift,
+        rows=settings.burst_rows,
+        held=settings.max_rows,
+    )
+    return _Beside(
+        unlike=(whole, joint),
+        slices=slices(case.dataset, seen, own, whole) if told else (),
+        windows=tuple(timed),
+        seasonal=_seasonal(case, seen, moved, narrow | {one.column for one in timed}, settings),
+        words=token_bursts(case.dataset, seen, limits),
+    )
+
+
+def _held_by_word(bursts: Sequence[TokenBurst]) -> Iterator[RowScore]:
+    """The rows of the words that gather."""
+    for burst in (burst for burst in bursts if burst.by):
+        score = round(min(1.0, max(0.0, 1 - burst.expected / burst.rows)), 4)
+        reason = f"{printable(burst.column)[:40]} holds the word {printable(burst.token)[:40]}"
+        for row in burst.places:
+            yield RowScore(row=row, score=score, reason=reason)
 
 
 def _seasonal(
@@ -420,25 +474,21 @@ def _held_by_value(finding: Finding, seen: Seen, part: Encoded, most: int) -> It
 
 
 def _statistics(
-    seen: Observed,
-    moves: Sequence[Moved],
-    local: Sequence[_Local],
-    unlike: tuple[Unlike, Unlike],
-    parts: Sequence[Slice],
-    timed: Sequence[MovedWindow],
-    usual: Mapping[str, Seasonal],
+    seen: Observed, moves: Sequence[Moved], local: Sequence[_Local], beside: _Beside
 ) -> dict[str, Any]:
     narrow = {found.column for found in local}
+    whole, joint = beside.unlike
     ordered = sorted(moves, key=lambda move: -move.effect)
     return {
         "reference_rows": seen.profile.rows,
         "reference_blocks": len(seen.profile.blocks),
         "rows": seen.rows,
-        "unlike_reference": {"at_least": unlike[0].share, "where": list(unlike[0].where)},
-        "unlike_jointly": {"at_least": unlike[1].share, "where": list(unlike[1].where)},
-        "seasonal": {name: round(one.effect, 4) for name, one in usual.items()},
-        "unlike_slices": [asdict(one) for one in parts[:_SLICES]],
-        "moved_windows": [asdict(one) for one in timed],
+        "unlike_reference": {"at_least": whole.share, "where": list(whole.where)},
+        "unlike_jointly": {"at_least": joint.share, "where": list(joint.where)},
+        "bursts": [_without_places(one) for one in beside.words],
+        "seasonal": {name: round(one.effect, 4) for name, one in beside.seasonal.items()},
+        "unlike_slices": [asdict(one) for one in beside.slices[:_SLICES]],
+        "moved_windows": [asdict(one) for one in beside.windows],
         "columns": len(moves),
         "cells": sum(len(p.counts) * len(p.counts[0]) for p in seen.profile.pairs),
         "moved": [
@@ -469,3 +519,7 @@ def _statistics(
             for found in local
         ],
     }
+
+
+def _without_places(burst: TokenBurst) -> dict[str, Any]:
+    return {name: value for name, value in asdict(burst).items() if name != "places"}

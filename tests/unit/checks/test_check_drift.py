@@ -6,7 +6,7 @@ import pytest
 
 from guards.checks import drift, run
 from guards.errors import Skip
-from guards.findings import Ran, Severity, Skipped
+from guards.findings import Inapplicable, Ran, Severity, Skipped
 
 
 def examine(case, **settings):
@@ -225,3 +225,45 @@ def test_a_unit_that_changes_for_a_time_is_local_and_clean_times_are_not(
     found = alarms(examine(table_case(spoilt, reference=reference)))
     assert {(f.code, f.subject.name) for f in found} == {("drift-in-window", "distance")}
     assert "2013-05-1" in found[0].summary
+
+
+def messages(seed, rows=1500, word="", who="s1"):
+    """Texts of a Zipf law from three sources; 40 of one of them hold a word nobody wrote."""
+    rng = np.random.default_rng(seed)
+    words = np.minimum(rng.zipf(1.3, (rows, 8)), 3000)
+    source = rng.choice(["s0", "s1", "s2"], rows)
+    put = np.isin(np.arange(rows), np.flatnonzero((source == who) | (who == ""))[:40])
+    return pl.DataFrame(
+        {
+            "text": [
+                " ".join(f"w{one}" for one in line) + (f" {word}" if hit else "")
+                for line, hit in zip(words, put, strict=True)
+            ],
+            "label": rng.choice(["a", "b"], rows),
+            "source": source,
+        }
+    )
+
+
+@pytest.mark.parametrize(("who", "code"), [("s1", "token-burst"), ("", "tokens-moved")])
+def test_a_burst_of_a_word_is_an_alarm_where_it_gathers(table_case, profile_of, who, code):
+    reference = profile_of(messages(1, 6000))
+    clean = examine(table_case(messages(2), reference=reference))
+    assert alarms(clean) == []
+    spoilt = messages(2, word="zxqv", who=who)
+    measured = examine(table_case(spoilt, reference=reference))
+    (found,) = [f for f in measured.findings if f.code in ("token-burst", "tokens-moved")]
+    assert found.code == code
+    assert "zxqv" in found.summary
+    held = {score.row for score in measured.row_scores}
+    wanted = spoilt.with_row_index().filter(pl.col("text").str.contains("zxqv"))["index"]
+    assert held == (set(wanted) if who else set())
+
+
+def test_texts_without_a_feature_are_looked_at_and_pictures_are_not(table_case, profile_of):
+    reference = profile_of(messages(1))
+    case = table_case(messages(2), reference=reference)
+    assert case.roles.text == "text"
+    assert isinstance(run("drift", case).outcome, Ran)
+    bare = table_case(messages(2).select("label"), reference=reference)
+    assert isinstance(run("drift", bare).outcome, Inapplicable)
