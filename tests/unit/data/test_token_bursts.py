@@ -1,4 +1,4 @@
-"""Words that came in a burst: found, with their rows, and with the label or source they gather in."""
+"""Words in a burst: found, with their rows, and with the label or source in which they gather."""
 
 from __future__ import annotations
 
