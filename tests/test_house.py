@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[1]
 GUARDS = sorted((ROOT / "guards").rglob("*.py"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.py"))
 EVERYONE = {"errors", "text", "files", "_version"}
-SHARED = {"conjunction", "gathering"}  # what rules have in common, as they do not know each other
+SHARED = {
+    "conjunction",
+    "gathering",
+    "movement",
+}  # what rules have in common, as they do not know each other
 # Room or top-level module -> what it may import of ours, beside `EVERYONE`.
 ARROWS = {
     "errors": set(),
@@ -35,6 +39,7 @@ ARROWS = {
     "checks": {"data", "provenance", "numerics", "findings", "digest", "engine", *SHARED},
     "conjunction": {"data", "numerics", "findings"},
     "gathering": {"data", "numerics", "findings"},
+    "movement": {"data", "numerics", "findings"},
     "record": {"provenance", "verdict", "digest"},
     "report": {"report", "verdict", "findings", "provenance", "record", "digest"},
     "redteam": {"redteam", "data", "provenance", "numerics", "findings", "digest"},

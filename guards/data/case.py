@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from guards.data.dataset import Dataset
-from guards.data.earlier import History
+from guards.data.earlier import EarlierProfile, History
 from guards.errors import Skip
 from guards.provenance.roles import Roles
 from guards.provenance.snapshot import Difference, Snapshot
@@ -73,6 +73,15 @@ class Case:
         against = [self.reference] if self.reference is not None else []
         known = [*against, *(earlier.profile for earlier in self.history.profiles[:1])]
         return survey(self.dataset, like=known[0] if known else None, against=against)
+
+    @cached_property
+    def season(self) -> EarlierProfile | None:
+        """The earlier admitted version of the same season, if the ledger has one."""
+        from guards.data.season import same_season
+
+        manifest = self.proof.manifest if self.proof is not None else None
+        partition = manifest.name.partition if manifest is not None else ""
+        return same_season(partition, self.survey.profile, self.history.profiles)
 
     @cached_property
     def table_features(self) -> TableFeatures:

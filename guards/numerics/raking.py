@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+ROUNDS = 12
 
-def raked(reference: npt.ArrayLike, current: npt.ArrayLike, rounds: int = 12) -> Floats:
+
+def raked(reference: npt.ArrayLike, current: npt.ArrayLike, rounds: int = ROUNDS) -> Floats:
     """The counts (a, b) of `reference` with the sides of `current`, which has the same shape.
 
     Each cell of the reference has a little of what independence would give it added, half a row in

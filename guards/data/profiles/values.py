@@ -109,9 +109,14 @@ def tokens(texts: pl.Series) -> pl.DataFrame:
     """In how many of these texts each token stands: columns `value` and `count`."""
     import polars as pl
 
-    found = texts.drop_nulls().str.to_lowercase().str.extract_all(_TOKEN).list.unique()
+    found = token_lists(texts.drop_nulls())
     words = shortened(found.explode().drop_nulls().rename("value"))
     return words.value_counts(name="count").with_columns(pl.col("count").cast(pl.Int64))
+
+
+def token_lists(texts: pl.Series) -> pl.Series:
+    """The tokens of each text, each once; long ones are not shortened."""
+    return texts.str.to_lowercase().str.extract_all(_TOKEN).list.unique()
 
 
 def marks(texts: pl.Series) -> dict[str, int]:

@@ -6,7 +6,7 @@ import pytest
 
 from guards.checks import drift, run
 from guards.errors import Skip
-from guards.findings import Ran, Severity, Skipped
+from guards.findings import Inapplicable, Ran, Severity, Skipped
 
 
 def examine(case, **settings):
@@ -179,3 +179,91 @@ def test_no_reference_is_a_skip(table_case, flights_month):
 def test_two_runs_have_one_digest(table_case, flights_month, flights_profile):
     case = table_case(in_kilometres(flights_month(4), "UA"), reference=flights_profile)
     assert run("drift", case).digest == run("drift", case).digest
+
+
+def with_moments(frame, month):
+    """Days, weekdays and hours as one moment."""
+    when = pl.datetime(2013, month, pl.col("day"), pl.col("hour"))
+    return frame.with_columns(when=when).drop("day", "weekday")
+
+
+def test_unlike_rows_are_told_with_the_source_that_holds_them(
+    table_case, flights_month, flights_profile
+):
+    mine = (pl.col("source") == "JFK") & (pl.int_range(pl.len()).over("source") < 200)
+    frame = flights_month(4).with_columns(
+        carrier=pl.when(mine).then(pl.lit("B6")).otherwise("carrier"),
+        dest=pl.when(mine).then(pl.lit("ATL")).otherwise("dest"),
+    )
+    measured = examine(table_case(frame, reference=flights_profile))
+    (finding,) = [f for f in measured.findings if f.code == "unlike-reference"]
+    assert finding.severity is Severity.INFO
+    assert "they gather in source JFK: at least" in finding.summary
+    assert finding.evidence[1].detail["source"] == "JFK"
+    assert measured.statistics["unlike_slices"][0]["name"] == "JFK"
+
+
+def test_a_policy_may_quarantine_for_unlike_rows(table_case, flights_month, flights_profile):
+    rows = pl.int_range(pl.len()) < 300
+    frame = flights_month(4).with_columns(
+        carrier=pl.when(rows).then(pl.lit("B6")).otherwise("carrier"),
+        dest=pl.when(rows).then(pl.lit("ATL")).otherwise("dest"),
+    )
+    measured = examine(table_case(frame, reference=flights_profile), unlike=0.03)
+    assert "unlike-reference" in {f.code for f in alarms(measured)}
+
+
+def test_a_unit_that_changes_for_a_time_is_local_and_clean_times_are_not(
+    table_case, profile_of, flights_month
+):
+    reference = profile_of(*(with_moments(flights_month(month), month) for month in (1, 2, 3)))
+    clean = with_moments(flights_month(5), 5)
+    assert alarms(examine(table_case(clean, reference=reference))) == []
+    here = pl.col("when").dt.day().is_between(10, 12)
+    metric = (pl.col("distance") * 1.609344).round().cast(pl.Int16)
+    spoilt = clean.with_columns(distance=pl.when(here).then(metric).otherwise("distance"))
+    found = alarms(examine(table_case(spoilt, reference=reference)))
+    assert {(f.code, f.subject.name) for f in found} == {("drift-in-window", "distance")}
+    assert "2013-05-1" in found[0].summary
+
+
+def messages(seed, rows=1500, word="", who="s1"):
+    """Texts of a Zipf law from three sources; 40 of one of them hold a word nobody wrote."""
+    rng = np.random.default_rng(seed)
+    words = np.minimum(rng.zipf(1.3, (rows, 8)), 3000)
+    source = rng.choice(["s0", "s1", "s2"], rows)
+    put = np.isin(np.arange(rows), np.flatnonzero((source == who) | (who == ""))[:40])
+    return pl.DataFrame(
+        {
+            "text": [
+                " ".join(f"w{one}" for one in line) + (f" {word}" if hit else "")
+                for line, hit in zip(words, put, strict=True)
+            ],
+            "label": rng.choice(["a", "b"], rows),
+            "source": source,
+        }
+    )
+
+
+@pytest.mark.parametrize(("who", "code"), [("s1", "token-burst"), ("", "tokens-moved")])
+def test_a_burst_of_a_word_is_an_alarm_where_it_gathers(table_case, profile_of, who, code):
+    reference = profile_of(messages(1, 6000))
+    clean = examine(table_case(messages(2), reference=reference))
+    assert alarms(clean) == []
+    spoilt = messages(2, word="zxqv", who=who)
+    measured = examine(table_case(spoilt, reference=reference))
+    (found,) = [f for f in measured.findings if f.code in ("token-burst", "tokens-moved")]
+    assert found.code == code
+    assert "zxqv" in found.summary
+    held = {score.row for score in measured.row_scores}
+    wanted = spoilt.with_row_index().filter(pl.col("text").str.contains("zxqv"))["index"]
+    assert held == (set(wanted) if who else set())
+
+
+def test_texts_without_a_feature_are_looked_at_and_pictures_are_not(table_case, profile_of):
+    reference = profile_of(messages(1))
+    case = table_case(messages(2), reference=reference)
+    assert case.roles.text == "text"
+    assert isinstance(run("drift", case).outcome, Ran)
+    bare = table_case(messages(2).select("label"), reference=reference)
+    assert isinstance(run("drift", bare).outcome, Inapplicable)

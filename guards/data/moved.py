@@ -1,0 +1,170 @@
+"""How far each column of a batch lies from a stored profile: effects, p-values, plotted shares.
+
+Numbers by Kolmogorov-Smirnov's D less what the stored distribution function may be off by, words by
+total variation less its mean under sampling; missing values and unknown words by exact binomials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from guards.data.profiles.nouns import (
+    CategoryColumn,
+    Column,
+    NumericColumn,
+    coarse,
+    coarse_bins,
+)
+from guards.data.profiles.observe import Seen, numeric_part
+
+_PLOTTED = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """One column, now and then: `effect` is D or total variation, p-values and `missing` and `new`
+    (shares of rows beyond the reference) beside it; `beyond` is the share of numbers outside of all
+    that the reference has seen; shares are over the plotted `bins`.
+    """
+
+    column: Column
+    rows: int
+    effect: float
+    js: float
+    p_value: float
+    missing: float
+    missing_p: float
+    new: float
+    new_p: float
+    beyond: float
+    gone: tuple[str, ...]
+    bins: tuple[str, ...]
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column.name
+
+    @property
+    def spread(self) -> float:
+        """How far one block of the reference lies from the others."""
+        return spread_source(self.column).spread
+
+    @property
+    def null_spread(self) -> float:
+        """How far the missing rates of two blocks of the reference differ."""
+        return spread_source(self.column).null_spread
+
+
+def compared(seen: Seen) -> Moved:
+    """Hold a column of a batch against the stored one; p-values are not corrected yet."""
+    from guards.numerics.twosample import binomial_excess_p_value, jensen_shannon
+
+    column = seen.column
+    rows, then = int(seen.cells.sum()), column.rows
+    bins, before, now = _plotted(column, seen)
+    effect, p_value = _distance(seen)
+    new, new_p, gone = _categories(seen)
+    return Moved(
+        column=column,
+        rows=rows,
+        effect=effect,
+        js=jensen_shannon(column.cells, seen.cells),
+        p_value=p_value,
+        missing=seen.missing / rows - column.missing / then,
+        missing_p=binomial_excess_p_value(seen.missing, rows, (column.missing + 1) / (then + 1)),
+        new=new,
+        new_p=new_p,
+        beyond=_beyond(seen),
+        gone=gone,
+        bins=bins,
+        reference=before,
+        current=now,
+    )
+
+
+def _distance(seen: Seen) -> tuple[float, float]:
+    """The effect, less what the sketch or sampling explain, and its p-value."""
+    from guards.numerics.cells import moved_shares
+    from guards.numerics.twosample import homogeneity_p_value, ks_against_steps, ks_p_value
+
+    column = seen.column
+    if not seen.count or not column.count:
+        return 0.0, 1.0
+    if isinstance(column, CategoryColumn):
+        then, now = _tallies(column, seen)
+        return float(moved_shares([then], [now])[0]), homogeneity_p_value(then, now)
+    stored = numeric_part(column)
+    exact = ks_against_steps(stored.weights, seen.below, seen.upto, seen.count)
+    effect = max(0.0, exact - stored.off)
+    return effect, ks_p_value(effect, seen.count, column.count)
+
+
+def _beyond(seen: Seen) -> float:
+    if isinstance(seen.column, CategoryColumn) or not seen.count or not len(seen.below):
+        return 0.0
+    return 1 - float(seen.upto[-1] - seen.below[0]) / seen.count
+
+
+def _tallies(column: CategoryColumn, seen: Seen) -> tuple[list[int], list[int]]:
+    """Counts of the listed values and of all others, then and now."""
+    return [*column.counts, column.rest], [*seen.listed.tolist(), seen.unlisted]
+
+
+def _categories(seen: Seen) -> tuple[float, float, tuple[str, ...]]:
+    """The mass of unknown values beyond the expected, its p-value, and what has vanished."""
+    from guards.numerics.twosample import binomial_excess_p_value
+
+    column = seen.column
+    if not isinstance(column, CategoryColumn) or not seen.count:
+        return 0.0, 1.0, ()
+    rate = (column.rest + 1) / (column.count + 1)
+    common = zip(column.values, column.counts, seen.listed.tolist(), strict=True)
+    gone = tuple(
+        value for value, before, after in common if not after and before >= 0.05 * column.count
+    )
+    p_value = binomial_excess_p_value(seen.unlisted, seen.count, rate)
+    return seen.unlisted / seen.count - rate, p_value, gone
+
+
+def corrected(moves: Sequence[Moved]) -> list[Moved]:
+    """The same with p-values corrected over all columns and all three tests."""
+    from guards.numerics.twosample import benjamini_hochberg
+
+    if not moves:
+        return []
+    raw = [p for move in moves for p in (move.p_value, move.missing_p, move.new_p)]
+    adjusted = benjamini_hochberg(raw).reshape(-1, 3).tolist()
+    return [
+        replace(move, p_value=p, missing_p=missing, new_p=new)
+        for move, (p, missing, new) in zip(moves, adjusted, strict=True)
+    ]
+
+
+def spread_source(column: Column) -> CategoryColumn | NumericColumn:
+    """What knows how far blocks lie apart: the column, its lengths or its norms."""
+    return column if isinstance(column, CategoryColumn) else numeric_part(column)
+
+
+def _plotted(column: Column, seen: Seen) -> tuple[tuple[str, ...], Any, Any]:
+    """At most `_PLOTTED` + 2 bins: neighbours joined for numbers, the rarest for words."""
+    import numpy as np
+
+    words = isinstance(column, CategoryColumn)
+    join = 1 if words else -(-len(column.bins) // _PLOTTED)
+    places = coarse(len(column.bins), join, words=words)
+    names = coarse_bins(column, join)
+    if words and len(names) > _PLOTTED + 2:
+        places = np.where(places > _PLOTTED, _PLOTTED + 1, places)
+        names = (*names[: _PLOTTED + 1], names[-1])
+    merged = [np.bincount(places, weights=counts) for counts in (column.cells, seen.cells)]
+    return names, _shares(merged[0]), _shares(merged[1])
+
+
+def _shares(counts: Any) -> tuple[float, ...]:
+    total = max(float(sum(counts)), 1.0)
+    return tuple(round(float(count) / total, 5) for count in counts)
