@@ -129,8 +129,8 @@ def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:
         inputs["pretrained"] = pretrained.name()
     if rule in _REFERENCE_USERS and case.reference is not None:
         inputs["reference"] = str(case.reference.digest)
-        if case.history.profiles:
-            inputs["history"] = str(case.history.digest)
+    if rule == "drift" and case.reference is not None and case.history.profiles:
+        inputs["history"] = str(case.history.digest)
     if rule in _MODEL_USERS and case.model is not None:
         inputs["model"] = str(case.model.digest)
     if rule in _TRUSTED_USERS and case.trusted is not None:
