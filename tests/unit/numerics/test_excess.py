@@ -78,7 +78,7 @@ def test_what_only_two_columns_do_together_is_unexpected() -> None:
     assert not excess.standing(season, excess.expected_pairs(then, season), least=5, lift=2).any()
     planted = season.copy()
     planted[0, 3] += 30
-    found = excess.standing(planted, excess.expected_pairs(then, planted), least=5, lift=2)
+    found = excess.standing(planted, excess.expected_pairs(then, planted), least=10, lift=1.5)
     assert np.argwhere(found).tolist() == [[0, 3]]
 
 
