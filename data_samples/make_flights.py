@@ -42,8 +42,7 @@ rules = [
     "sources",
 ]
 required = [
-    "integrity", "provenance", "quality", "contract", "drift", "excess", "crowds", "labels",
-    "sources",
+    "integrity", "provenance", "quality", "contract", "drift", "excess", "labels", "sources",
 ]
 quarantine_at = "medium"
 block_at = "high"
