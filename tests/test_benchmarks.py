@@ -9,6 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import figures
 import runs
 
 KEYS = [f"case-{place}" for place in range(7)]
@@ -56,3 +57,38 @@ def test_no_case_begins_after_the_time_is_up(tmp_path):
 def test_one_per_cent_takes_299_runs_without_an_alarm_or_473_with_one():
     assert runs.upper(0, 298) > 0.01 >= runs.upper(0, 299)
     assert runs.upper(1, 472) > 0.01 >= runs.upper(1, 473)
+
+
+TOOK = {"cpu": 3.0, "import": 1.0, "wall": 4.0, "peak": 90.0, "grown": 10.0, "said": [1]}
+
+
+def contract_work():
+    return next(work for work in figures.works(False) if work.kind == "contract")
+
+
+def test_a_goal_is_reached_by_the_ratio_alone():
+    peer = TOOK | {"cpu": 30.0, "import": 10.0, "said": [2]}
+    lines = list(figures.table_lines(contract_work(), {"Great Expectations": peer, "ours": TOOK}))
+    assert len(lines[0]) == len(figures.HEAD)
+    assert lines[1][-4:] == ("no", "0.100 of Great Expectations (cpu with import)", "0.1", "yes")
+    slower = TOOK | {"import": 1.1}
+    lines = list(figures.table_lines(contract_work(), {"Great Expectations": peer, "ours": slower}))
+    assert lines[1][-1] == "no"
+
+
+def test_without_the_peer_no_goal_is_told():
+    (line,) = figures.table_lines(contract_work(), {"ours": TOOK})
+    assert line[-4:] == ("", "", "", "")
+
+
+def test_of_the_repeats_the_median_is_told():
+    ran = [TOOK | {"cpu": cpu} for cpu in (9.0, 1.0, 2.0)]
+    assert figures.median(ran)["cpu"] == 2.0
+
+
+@pytest.mark.parametrize("kind", ["drift", "labels", "contract"])
+def test_the_work_is_done_and_its_cost_told(tmp_path, kind):
+    figures.MADE[kind](tmp_path, 2_000, 5)
+    took = figures.measured(sys.executable, kind, "ours", tmp_path)
+    assert set(took) == set(TOOK)
+    assert took["peak"] >= took["grown"] > 0

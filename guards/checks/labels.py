@@ -8,7 +8,7 @@ their labels override the given ones: the rate and its interval then rest on wha
 contradicted rows and others apart (:mod:`guards.numerics.relabels`), and not on the model.
 
 Measured: tests/unit/numerics/test_confidence.py holds the flags against cleanlab's default rule and
-a slow obvious version of it; benchmarks/label_issues.py what they cost. On clean flights a few in a
+a slow obvious version of it; benchmarks/figures.py what they cost. On clean flights a few in a
 hundred labels are contradicted (`make demo` shows it), which is what the features cannot tell, not
 what is wrong.
 
