@@ -83,6 +83,9 @@ def drift_ours(folder: Path, *, opened: bool = False) -> Call:
     """Rule `drift` against the stored profile; opening is decoding all to see that it is whole."""
     from types import SimpleNamespace
 
+    import pyarrow.compute
+    import scipy.stats  # noqa: F401  what is imported late otherwise
+
     from guards.checks.drift import Settings, examine
     from guards.data.dataset import Dataset, open_dataset
     from guards.data.profile import observe, read_profile
