@@ -83,8 +83,8 @@ def drift_ours(folder: Path, *, opened: bool = False) -> Call:
     """Rule `drift` against the stored profile; opening is decoding all to see that it is whole."""
     from types import SimpleNamespace
 
-    import pyarrow.compute
-    import scipy.stats  # noqa: F401  what is imported late otherwise
+    import pyarrow.compute  # noqa: F401  what is imported late otherwise
+    import scipy.stats  # noqa: F401
 
     from guards.checks.drift import Settings, examine
     from guards.data.dataset import Dataset, open_dataset
