@@ -10,9 +10,10 @@ Orders: cleanlab's self-confidence and normalized margin on the out-of-fold prob
 rules have, of one cut in folds; `stages`, the margin of the logits averaged over the stages of
 those models, as the area under the margin is over the epochs of a network (Pleiss and others 2020),
 here of rows that they did not see; `vote`, the share of 20 neighbours with another label in the
-space of rule `cells`; and means of ranks. Told are average precision over all rows, and the
-precision among as many rows as labels are wrong, as means over the seeds; wrong labels that were in
-the data count as right.
+space of rule `cells`; and means of ranks. Told are average precision over all rows, the
+precision among as many rows as labels are wrong, and the average precision among the rows that
+confident learning flags, ranked among themselves, which is what the rule lists; means over the
+seeds. Wrong labels that were in the data count as right.
 
     python benchmarks/label_ranks.py --out build/bench/label_ranks.jsonl [--seeds 20] [--data DIR]
     python benchmarks/label_ranks.py --table build/bench/label_ranks.jsonl
@@ -34,7 +35,7 @@ import runs
 from guards.data import table_features
 from guards.data.dataset import open_dataset
 from guards.data.row_space import row_space
-from guards.numerics.confidence import normalized_margin
+from guards.numerics.confidence import label_issues, normalized_margin
 from guards.numerics.label_ranks import mean_rank, neighbour_vote
 
 FLIGHTS = Path(__file__).parents[1] / "data_samples" / "flights"
@@ -51,12 +52,9 @@ def main() -> None:
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Line]]]:
-    """Every set, seed and noise; a set by itself last, so that a run cut short lacks one set."""
-    groups = [[name for name in given.sets if name != "carriers"], ["carriers"]]
-    for names in groups:
-        for seed, name in product(range(FIRST_SEED, FIRST_SEED + given.seeds), names):
-            if name not in given.sets or (name == "adult" and given.data is None):
-                continue
+    """Every seed by every set and noise, so that a run cut short has some of each."""
+    for seed, name in product(range(FIRST_SEED, FIRST_SEED + given.seeds), given.sets):
+        if name != "adult" or given.data is not None:
             for noise in NOISES:
                 yield (
                     f"{name}/{noise}/{seed}",
@@ -92,13 +90,31 @@ def judged(frame: pl.DataFrame, noise: str, seed: int) -> dict[str, Any]:
     from sklearn.metrics import average_precision_score
 
     noisy, wrong = planted(frame, noise, np.random.default_rng([seed, NOISES.index(noise)]))
-    scores, rows = ordered(noisy, seed)
+    scores, rows, flagged = scored(noisy, seed)
     bad, many = wrong[rows], int(wrong[rows].sum())
-    first = {name: np.argsort(-score, kind="stable")[:many] for name, score in scores.items()}
+    listed = orders({name: score[flagged] for name, score in scores.items()})
+    everywhere = orders(scores)
+    first = {name: np.argsort(-score, kind="stable")[:many] for name, score in everywhere.items()}
     return {
         "wrong": many,
-        "ap": {name: float(average_precision_score(bad, score)) for name, score in scores.items()},
+        "flagged": int(flagged.sum()),
+        "ap": {name: float(average_precision_score(bad, s)) for name, s in everywhere.items()},
         "top": {name: float(bad[places].mean()) for name, places in first.items()},
+        "listed": {
+            name: float(average_precision_score(bad[flagged], s)) for name, s in listed.items()
+        },
+    }
+
+
+def orders(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The scores by themselves, and the mean ranks of some."""
+    together = (
+        ("margin", "vote"),
+        ("margin", "stages", "vote"),
+        ("self-confidence", "margin", "vote"),
+    )
+    return dict(scores) | {
+        ", ".join(names): mean_rank(*(scores[name] for name in names)) for names in together
     }
 
 
@@ -123,8 +139,8 @@ def planted(
     return frame.with_columns(label=pl.Series(names[given])), wrong
 
 
-def ordered(frame: pl.DataFrame, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Every score, the most suspect highest, and the global rows that they are of."""
+def scored(frame: pl.DataFrame, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Every score, the most suspect highest; the global rows that they are of; who is flagged."""
     with tempfile.TemporaryDirectory() as folder:
         frame.write_parquet(Path(folder) / "rows.parquet")
         dataset = open_dataset(Path(folder), ["rows.parquet"])
@@ -134,17 +150,13 @@ def ordered(frame: pl.DataFrame, seed: int) -> tuple[dict[str, np.ndarray], np.n
     points = space.space[np.searchsorted(space.rows, table.rows)]
     everyone = np.arange(len(labels))
     own = table.probabilities[everyone, labels]
-    margin = normalized_margin(labels, table.probabilities)
-    vote = neighbour_vote(points, labels, everyone)
-    return {
+    scores = {
         "self-confidence": 1 - own,
-        "margin": margin,
+        "margin": normalized_margin(labels, table.probabilities),
         "stages": stages,
-        "vote": vote,
-        "self-confidence, vote": mean_rank(1 - own, vote),
-        "margin, vote": mean_rank(margin, vote),
-        "margin, stages, vote": mean_rank(margin, stages, vote),
-    }, table.rows
+        "vote": neighbour_vote(points, labels, everyone),
+    }
+    return scores, table.rows, label_issues(labels, table.probabilities)
 
 
 def looked_over(dataset: Any, seed: int) -> tuple[table_features.TableFeatures, np.ndarray]:
@@ -190,12 +202,18 @@ def tabulated(lines: list[runs.Line]) -> str:
     rows = []
     for (name, noise), held in groups.items():
         means = [
-            [np.mean([line[figure][order] for line in held]) for figure in ("ap", "top")]
+            [np.mean([line[figure][order] for line in held]) for figure in ("ap", "top", "listed")]
             for order in names
         ]
         wrong = f"{np.mean([line['wrong'] for line in held]):.0f}"
         rows.append(
-            [name, noise, len(held), wrong, *(f"{ap:.3f} / {top:.3f}" for ap, top in means)]
+            [
+                name,
+                noise,
+                len(held),
+                wrong,
+                *(" / ".join(f"{value:.3f}" for value in told) for told in means),
+            ]
         )
     return runs.table(["set", "noise", "seeds", "wrong", *names], rows)
 

@@ -326,7 +326,7 @@ class _Words:
         self._registers = np.maximum(self._registers, tally.distinct_registers(seen))
         self._nulls += series.null_count()
         self._count += series.count()
-        codes = np.append(word_codes(words, self.column.groups), np.uint8(0))[places]
+        codes: Codes = np.append(word_codes(words, self.column.groups), np.uint8(0))[places]
         self._cells += np.bincount(codes, minlength=len(self._cells))
         return codes
 
