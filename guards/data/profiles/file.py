@@ -336,14 +336,14 @@ def _ascending(node: Node, most: int) -> tuple[float, ...]:
 def _numbers(node: Node, most: int) -> tuple[float, ...]:
     items = _items(node, most)
     # One look at each of a hundred thousand numbers; which of them is wrong, the slow way tells.
-    if all(type(item) in (int, float) for item in items):
+    if {int, float}.issuperset(map(type, items)):
         return tuple(items)
     return tuple(_number(item) for item in node.each())
 
 
 def _integers(node: Node, most: int, least: int = 0) -> tuple[int, ...]:
     items = _items(node, most)
-    if all(type(item) is int and item >= least for item in items):
+    if {int}.issuperset(map(type, items)) and min(items, default=least) >= least:
         return tuple(items)
     return tuple(item.integer(least) for item in node.each())
 
