@@ -58,12 +58,12 @@ def main() -> None:
                 show(rows, data, stage)
 
 
-def generate(data: Path, rows: int, shards: int) -> None:
-    """Write the table in so many shards, PART rows at a time."""
+def generate(data: Path, rows: int, shards: int, first: int = 0) -> None:
+    """Write rows of the table from `first` on, in so many shards, PART rows at a time."""
     import pyarrow.parquet as pq
 
     data.mkdir(parents=True)
-    cuts = [rows * part // shards for part in range(shards + 1)]
+    cuts = [first + rows * part // shards for part in range(shards + 1)]
     for number, (low, high) in enumerate(itertools.pairwise(cuts)):
         writer = None
         for start in range(low, high, PART):

@@ -12,6 +12,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import figures
 import planting
 import power
 import runs
@@ -143,3 +144,38 @@ def test_the_stability_index_is_that_of_its_formula():
     assert table_peers.stability(then, now) == pytest.approx(right)
     assert table_peers.tested(then, now)
     assert not table_peers.tested(then, then)
+
+
+TOOK = {"cpu": 3.0, "import": 1.0, "wall": 4.0, "peak": 90.0, "grown": 10.0, "said": [1]}
+
+
+def contract_work():
+    return next(work for work in figures.works(False) if work.kind == "contract")
+
+
+def test_a_goal_is_reached_by_the_ratio_alone():
+    peer = TOOK | {"cpu": 30.0, "import": 10.0, "said": [2]}
+    lines = list(figures.table_lines(contract_work(), {"Great Expectations": peer, "ours": TOOK}))
+    assert len(lines[0]) == len(figures.HEAD)
+    assert lines[1][-4:] == ("no", "0.100 of Great Expectations (cpu with import)", "0.1", "yes")
+    slower = TOOK | {"import": 1.1}
+    lines = list(figures.table_lines(contract_work(), {"Great Expectations": peer, "ours": slower}))
+    assert lines[1][-1] == "no"
+
+
+def test_without_the_peer_no_goal_is_told():
+    (line,) = figures.table_lines(contract_work(), {"ours": TOOK})
+    assert line[-4:] == ("", "", "", "")
+
+
+def test_of_the_repeats_the_median_is_told():
+    ran = [TOOK | {"cpu": cpu} for cpu in (9.0, 1.0, 2.0)]
+    assert figures.median(ran)["cpu"] == 2.0
+
+
+@pytest.mark.parametrize("kind", ["drift", "labels", "contract"])
+def test_the_work_is_done_and_its_cost_told(tmp_path, kind):
+    figures.MADE[kind](tmp_path, 2_000, 5)
+    took = figures.measured(sys.executable, kind, "ours", tmp_path)
+    assert set(took) == set(TOOK)
+    assert took["peak"] >= took["grown"] > 0

@@ -1,16 +1,21 @@
 """Which labels does a model that did not see them contradict, and how many are wrong in all?
 
 Formula: confident learning (Northcutt, Jiang and Chuang 2021) on out-of-fold probabilities of five
-gradient boosting models; see :mod:`guards.numerics.confidence`. Rows are ranked by how far the best
-other class is above the given one. The rate comes with a bootstrap interval that is model-based: it
-covers sampling, not the model's own errors. Where trusted rows bear the ids of rows of the data,
-their labels override the given ones: the rate and its interval then rest on what those show, among
-contradicted rows and others apart (:mod:`guards.numerics.relabels`), and not on the model.
+gradient boosting models; see :mod:`guards.numerics.confidence`. The rows that it contradicts are
+listed in the order of the mean of three ranks: how unsure the models are of the label, how far the
+best other class is above it, and how many of the rows nearest in the columns have another label
+(:mod:`guards.numerics.label_ranks`), which errs in other ways than a model. Where there are more
+rows than neighbours are sought among (:mod:`guards.data.row_space`), the first two decide.
+
+The rate comes with a bootstrap interval that is model-based: it covers sampling, not the model's
+own errors. Where trusted rows bear the ids of rows of the data, their labels override the given
+ones: the rate and its interval then rest on what those show, among contradicted rows and others
+apart (:mod:`guards.numerics.relabels`), and not on the model.
 
 Measured: tests/unit/numerics/test_confidence.py holds the flags against cleanlab's default rule and
-a slow obvious version of it; benchmarks/label_issues.py what they cost. On clean flights a few in a
-hundred labels are contradicted (`make demo` shows it), which is what the features cannot tell, not
-what is wrong.
+a slow obvious version of it; benchmarks/figures.py what they cost, benchmarks/label_ranks.py what
+the order is worth. On clean flights a few in a hundred labels are contradicted (`make demo` shows
+it), which is what the features cannot tell, not what is wrong.
 
 It never alarms: every honest data set has labels that a model contradicts, and no absolute rate
 is wrong in itself. Its change (rule `drift`) and its concentration (rule `sources`) are what
@@ -25,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
+from guards.errors import Skip
 from guards.findings import (
     Confidence,
     Evidence,
@@ -60,7 +66,6 @@ class _Judged:
     """
 
     features: TableFeatures
-    margins: np.ndarray[Any, Any]
     denied: np.ndarray[Any, Any]
     anew: pl.Series
     checked: np.ndarray[Any, Any]
@@ -73,19 +78,27 @@ class _Judged:
         return listed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Listed:
+    """The doubted rows in order, (m,) each: their places, mean ranks, and votes, if any."""
+
+    places: np.ndarray[Any, Any]
+    ranks: np.ndarray[Any, Any]
+    votes: np.ndarray[Any, Any] | None
+
+
 def examine(case: Case, settings: Settings) -> Measured:
     """Estimate the share of wrong labels and rank the rows that are likely to be."""
     import numpy as np
 
     judged = _judge(case)
     places = np.flatnonzero(judged.doubted)
-    surely = judged.wrong[places]
-    ranked = places[np.lexsort([-judged.margins[places], ~surely])]
+    listed = _listed(judged, places, _votes(case, judged.features.rows[places]))
     statistics = _statistics(case, judged)
     return Measured(
         statistics=statistics,
         findings=(_finding(statistics),) if len(places) else (),
-        row_scores=tuple(_row_scores(judged, ranked[: settings.max_rows])),
+        row_scores=tuple(_row_scores(judged, listed, settings.max_rows)),
     )
 
 
@@ -93,7 +106,7 @@ def _judge(case: Case) -> _Judged:
     import polars as pl
 
     from guards.data.labelled import checked_labels
-    from guards.numerics.confidence import label_issues, normalized_margin
+    from guards.numerics.confidence import label_issues
 
     features = case.table_features
     labels, probabilities = features.labels, features.probabilities
@@ -101,11 +114,49 @@ def _judge(case: Case) -> _Judged:
     given = pl.Series(features.classes, dtype=pl.String)[labels]
     return _Judged(
         features=features,
-        margins=normalized_margin(labels, probabilities),
         denied=label_issues(labels, probabilities),
         anew=anew,
         checked=anew.is_not_null().to_numpy(),
         wrong=(anew != given).fill_null(False).to_numpy(),
+    )
+
+
+def _votes(case: Case, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The share of each row's neighbours with another label; None where some have no place."""
+    import numpy as np
+
+    from guards.numerics.label_ranks import neighbour_vote
+
+    try:
+        space = case.row_space
+    except Skip:
+        return None
+    if not len(rows) or not np.isin(rows, space.rows).all():
+        return None
+    return neighbour_vote(space.space, space.labels, np.searchsorted(space.rows, rows))
+
+
+def _listed(
+    judged: _Judged, places: np.ndarray[Any, Any], votes: np.ndarray[Any, Any] | None
+) -> _Listed:
+    """These rows in order: those found wrong, then by the mean of their ranks."""
+    import numpy as np
+
+    from guards.numerics.confidence import normalized_margin
+    from guards.numerics.label_ranks import mean_rank
+
+    labels = judged.features.labels[places]
+    probabilities = judged.features.probabilities[places]
+    scores = [1 - probabilities[np.arange(len(places)), labels]]
+    scores.append(normalized_margin(labels, probabilities))
+    ranks = np.where(
+        judged.wrong[places], 1.0, mean_rank(*scores, *([] if votes is None else [votes]))
+    )
+    order = np.lexsort([-ranks, ~judged.wrong[places]])
+    return _Listed(
+        places=places[order],
+        ranks=ranks[order],
+        votes=None if votes is None else votes[order],
     )
 
 
@@ -163,21 +214,28 @@ def _by_source(
     ]
 
 
-def _row_scores(judged: _Judged, places: np.ndarray[Any, Any]) -> list[RowScore]:
+def _row_scores(judged: _Judged, listed: _Listed, most: int) -> list[RowScore]:
     """Those that somebody found wrong come with score 1 and the label of the check."""
-    features = judged.features
+    features, places = judged.features, listed.places[:most]
     likely = features.probabilities[places].argmax(axis=1)
     return [
         RowScore(
             row=int(features.rows[place]),
-            score=1.0 if judged.wrong[place] else round(float(judged.margins[place]), 5),
-            suggested_label=judged.anew[place] or features.classes[guess],
-            reason="a trusted row says otherwise"
-            if judged.wrong[place]
-            else "the features say otherwise",
+            score=round(float(listed.ranks[at]), 5),
+            suggested_label=judged.anew[place] or features.classes[likely[at]],
+            reason=_reason(judged, listed, at),
         )
-        for place, guess in zip(places.tolist(), likely, strict=True)
+        for at, place in enumerate(places.tolist())
     ]
+
+
+def _reason(judged: _Judged, listed: _Listed, at: int) -> str:
+    if judged.wrong[listed.places[at]]:
+        return "a trusted row says otherwise"
+    told = "the features say otherwise"
+    if listed.votes is None:
+        return told
+    return f"{told}; {listed.votes[at]:.0%} of the rows nearest to it have another label"
 
 
 def _finding(statistics: dict[str, Any]) -> Finding:

@@ -41,12 +41,24 @@ def local_excess(shares: npt.ArrayLike, solid: npt.ArrayLike) -> Floats:
     """
     moved, held = np.asarray(shares, np.float64), np.asarray(solid, bool)
     excess = np.zeros(len(moved))
-    for group in np.flatnonzero(held):
-        peers = held.copy()
-        peers[group] = False
-        if peers.any():
-            excess[group] = moved[group] - 2 * np.quantile(moved[peers], 0.8)
+    groups = np.flatnonzero(held)
+    if len(groups) > 1:
+        order = groups[np.argsort(moved[groups])]
+        excess[order] = moved[order] - 2 * _others_quantile(moved[order], 0.8)
     return np.maximum(excess, 0.0)
+
+
+def _others_quantile(ordered: Floats, share: float) -> Floats:
+    """Of each ascending value the quantile of all others, as numpy interpolates it, (n,)."""
+    place = share * (len(ordered) - 2)
+    low, own = int(place), np.arange(len(ordered))
+    high = min(low + 1, len(ordered) - 2)
+    below, above = ordered[low + (own <= low)], ordered[high + (own <= high)]
+    part = place - low
+    between: Floats = (
+        above - (above - below) * (1 - part) if part >= 0.5 else (below + (above - below) * part)
+    )
+    return between
 
 
 def moved_p_values(

@@ -32,6 +32,7 @@ REGISTERS = 1 << _PLACES
 # The low bits of a hash, of which leading zeros are counted: as many as a double holds exactly.
 _BITS = 53
 _BLOCK = 1 << 14
+_FULL = 16  # hashes of a register, of which it is all but sure to have one
 _MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
@@ -170,12 +171,18 @@ def hashed_words(data: npt.NDArray[np.uint8], offsets: Ints) -> Hashes:
 
 
 def registers(hashes: Hashes) -> Ints:
-    """For each of the REGISTERS the most leading zeros of its hashes, plus one; 0 for none."""
-    seen = np.zeros((REGISTERS, _BITS + 2), bool)
-    place = (hashes >> np.uint64(64 - _PLACES)).astype(np.int64)
-    rest = (hashes & np.uint64((1 << _BITS) - 1)).astype(np.float64)
-    seen[place, _BITS + 1 - np.frexp(rest)[1]] = True
-    return np.where(seen.any(axis=1), _BITS + 1 - seen[:, ::-1].argmax(axis=1), 0)
+    """For each of the REGISTERS the most leading zeros of its hashes, plus one; 0 for none.
+
+    Of many hashes those of a few leading zeros at least are looked at first: they are few, and
+    if every register has one of them, no other hash could change it.
+    """
+    many = len(hashes) // (_FULL * REGISTERS)
+    if many > 1:
+        most = np.uint64((1 << _BITS + 1) // (1 << many.bit_length()))
+        found = _most_zeros(hashes[(hashes & np.uint64((1 << _BITS) - 1)) < most])
+        if found.all():
+            return found
+    return _most_zeros(hashes)
 
 
 def distinct(found: npt.ArrayLike) -> float:
@@ -205,6 +212,14 @@ def _at_rank(steps: Steps, places: npt.ArrayLike) -> Floats:
     """The point that holds each row number, counted from 0; numbers beyond the ends are clipped."""
     inside = np.clip(places, 0, steps.rows - 1)
     return steps.points[np.searchsorted(steps.upto, inside, side="right")]
+
+
+def _most_zeros(hashes: Hashes) -> Ints:
+    seen = np.zeros((REGISTERS, _BITS + 2), bool)
+    place = (hashes >> np.uint64(64 - _PLACES)).astype(np.int64)
+    rest = (hashes & np.uint64((1 << _BITS) - 1)).astype(np.float64)
+    seen[place, _BITS + 1 - np.frexp(rest)[1]] = True
+    return np.where(seen.any(axis=1), _BITS + 1 - seen[:, ::-1].argmax(axis=1), 0)
 
 
 def _mixed(bits: Hashes) -> Hashes:

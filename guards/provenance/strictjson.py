@@ -21,6 +21,7 @@ from guards.errors import Malformed
 from guards.files import MAX_DOCUMENT
 
 MAX_DEPTH = 64
+_NUMBERS = frozenset({int, float})
 # A few bytes of JSON become hundreds in memory, so values are counted before they are made.
 MAX_VALUES = 2_000_000
 MAX_TEXT = 4096
@@ -155,9 +156,10 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
-        raise Malformed("an integer is beyond 2^53 - 1, where parsers disagree")
-    return int(text)
+    value = int(text) if len(text) <= 17 else MAX_INTEGER + 1
+    if -MAX_INTEGER <= value <= MAX_INTEGER:
+        return value
+    raise Malformed("an integer is beyond 2^53 - 1, where parsers disagree")
 
 
 def _finite(text: str) -> float:
@@ -179,6 +181,8 @@ def _bounded(root: Any, long_text: frozenset[str]) -> None:
                 value.encode()  # a lone surrogate raises UnicodeEncodeError
                 if len(value) > MAX_TEXT and not long:
                     raise Malformed(f"a string is longer than {MAX_TEXT} characters")
+            case list() if depth < MAX_DEPTH and _NUMBERS.issuperset(map(type, value)):
+                pass
             case list():
                 stack += [(item, depth + 1, False) for item in value]
             case dict():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 CHUNK = 1 << 18
-STRIP = 1 << 13
+STRIP = 1 << 15
 WIDE_STRIP = 1 << 9
 BLOCKS, FEW_BLOCKS, SMALL = 8, 4, 16_000
 

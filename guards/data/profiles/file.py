@@ -259,24 +259,30 @@ def _same_name(node: Node, inner: NumericColumn) -> str:
 
 def _pairs(node: Node, columns: Mapping[str, Column]) -> tuple[Pair, ...]:
     found: dict[frozenset[str], Pair] = {}
+    cells: dict[tuple[str, int], list[int]] = {
+        (name, join): _joined_cells(column, join)
+        for name, column in columns.items()
+        for join in JOINS
+    }
     for item in node.each():
-        pair = _pair(item, columns)
+        pair = _pair(item, cells)
         if frozenset((pair.first, pair.second)) in found:
             item.refuse("is counted twice")
         found[frozenset((pair.first, pair.second))] = pair
     return tuple(found.values())
 
 
-def _pair(node: Node, columns: Mapping[str, Column]) -> Pair:
+def _pair(node: Node, cells: Mapping[tuple[str, int], list[int]]) -> Pair:
+    """A pair of columns; `cells` are the rows that each column has, by how bins are joined."""
     node.only(*_names(Pair))
     first, second = node.of("first").text(), node.of("second").text()
-    if first == second or not {first, second} <= columns.keys():
+    if first == second or not {(first, JOINS[0]), (second, JOINS[0])} <= cells.keys():
         node.refuse("must name two columns that are described")
     join = node.of("join").integer()
     if join not in JOINS:
         node.of("join").refuse(f"must be one of {JOINS}")
     counts = tuple(_integers(row, BINS + 3) for row in node.of("counts").each())
-    down, across = (_joined_cells(columns[name], join) for name in (first, second))
+    down, across = cells[first, join], cells[second, join]
     if len(counts) != len(down) or any(len(row) != len(across) for row in counts):
         node.of("counts").refuse(f"must be {len(down)} rows of {len(across)}")
     sums = [sum(row) for row in counts], [sum(row) for row in zip(*counts, strict=True)]
@@ -369,14 +375,14 @@ def _ascending(node: Node, most: int) -> tuple[float, ...]:
 def _numbers(node: Node, most: int) -> tuple[float, ...]:
     items = _items(node, most)
     # One look at each of a hundred thousand numbers; which of them is wrong, the slow way tells.
-    if all(type(item) in (int, float) for item in items):
+    if {int, float}.issuperset(map(type, items)):
         return tuple(items)
     return tuple(_number(item) for item in node.each())
 
 
 def _integers(node: Node, most: int, least: int = 0) -> tuple[int, ...]:
     items = _items(node, most)
-    if all(type(item) is int and item >= least for item in items):
+    if {int}.issuperset(map(type, items)) and min(items, default=least) >= least:
         return tuple(items)
     return tuple(item.integer(least) for item in node.each())
 

@@ -31,7 +31,7 @@ from guards.data.profiles.tables import Tables, shape_of
 from guards.data.profiles.triples import Triples
 from guards.data.profiles.values import MARKS, Kind, kinds
 from guards.numerics.cells import moved_shares
-from guards.numerics.sketches import REGISTERS, counted, exact_steps, hashed_numbers, registers
+from guards.numerics.sketches import REGISTERS, counted, hashed_numbers, registers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -280,16 +280,18 @@ class _Numbers:
     def add(self, chunk: Chunk) -> Codes:
         series = chunk.values[self.column.name]
         numbers = _numbers(series)
-        ordered = np.sort(numbers[np.isfinite(numbers)])
+        finite = np.isfinite(numbers)
+        ordered = np.sort(numbers if finite.all() else numbers[finite])
         below, upto = counted(ordered, self._points)
         self._below, self._upto = self._below + below, self._upto + upto
         self._count += len(ordered)
         self._nulls += series.null_count()
-        self._nans += int(np.isnan(numbers).sum()) - series.null_count()
-        self._infinite += [(numbers == -np.inf).sum(), (numbers == np.inf).sum()]
-        found = registers(hashed_numbers(exact_steps(ordered).points))
-        self._registers = np.maximum(self._registers, found)
+        if len(ordered) < len(numbers):
+            self._nans += int(np.isnan(numbers).sum()) - series.null_count()
+            self._infinite += [(numbers == -np.inf).sum(), (numbers == np.inf).sum()]
         if len(ordered):
+            single = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+            self._registers = np.maximum(self._registers, registers(hashed_numbers(single)))
             self._low = min(self._low, float(ordered[0]))
             self._high = max(self._high, float(ordered[-1]))
         codes = numeric_codes(numbers, self._edges)
@@ -339,12 +341,15 @@ class _Words:
         import polars as pl
 
         series = chunk.values[self.column.name].cast(pl.String)
-        seen = [tally.counted(series, 0)]
+        words, places = tally.dictionary(series)
+        rows = np.bincount(places, minlength=len(words) + 1)[: len(words)]
+        counts = pl.DataFrame({"value": words, "count": rows})
+        seen = [tally.in_block(counts, 0)]
         self._values.add(seen)
         self._registers = np.maximum(self._registers, tally.distinct_registers(seen))
         self._nulls += series.null_count()
         self._count += series.count()
-        codes = word_codes(series, self.column.groups)
+        codes: Codes = np.append(word_codes(words, self.column.groups), np.uint8(0))[places]
         self._cells += np.bincount(codes, minlength=len(self._cells))
         return codes
 

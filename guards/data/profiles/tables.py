@@ -23,7 +23,6 @@ from guards.numerics.crosstab import cross_counts
 PAIR_BYTES = 480_000
 _GROUPED = 0.4  # of the room, for pairs in the columns' own bins
 MAX_BY = 10
-_AT_ONCE = 1 << 16  # rows: what is counted together should fit into the cache
 Planned = tuple[str, str, int]
 
 
@@ -50,27 +49,26 @@ class Tables:
         self.plan = tuple(plan)
         used = dict.fromkeys((name, join) for a, b, join in plan for name in (a, b))
         self._columns = {key: place for place, key in enumerate(used)}
-        self._maps = [shapes[n].coarse(join).astype(np.uint8) for n, join in self._columns]
+        coarse = [shapes[n].coarse(join).astype(np.uint8) for n, join in self._columns]
+        self._maps = [mapped.tobytes().ljust(256, b"\0") for mapped in coarse]
         self._wanted = [(self._columns[a, j], self._columns[b, j]) for a, b, j in plan]
-        self._levels = [int(mapped[-1]) + 1 for mapped in self._maps]
+        self._levels = [int(mapped[-1]) + 1 for mapped in coarse]
         self.counts = [
             np.zeros((blocks, self._levels[a], self._levels[b]), np.int64) for a, b in self._wanted
         ]
 
     def add(self, codes: Mapping[str, Any], blocks: Sequence[tuple[int, int, int]]) -> None:
         """Count the rows of a chunk: codes (rows,) by column, and which rows are in which block."""
-        for block, first, end in blocks:
-            for start in range(first, end, _AT_ONCE):
-                self._count(codes, block, slice(start, min(start + _AT_ONCE, end)))
-
-    def _count(self, codes: Mapping[str, Any], block: int, rows: slice) -> None:
+        # bytes.translate looks a code up in a fifth of the time that numpy takes.
         held = [
-            mapped[codes[name][rows]]
+            np.frombuffer(codes[name].tobytes().translate(mapped), np.uint8)
             for (name, _), mapped in zip(self._columns, self._maps, strict=True)
         ]
-        found = cross_counts(held, self._levels, self._wanted)
-        for counts, table in zip(self.counts, found, strict=True):
-            counts[block] += table
+        for block, first, end in blocks:
+            part = [column[first:end] for column in held]
+            found = cross_counts(part, self._levels, self._wanted)
+            for counts, table in zip(self.counts, found, strict=True):
+                counts[block] += table
 
 
 def planned(

@@ -64,6 +64,17 @@ def counted(words: pl.Series, block: int) -> pl.DataFrame:
     return in_block(words.drop_nulls().rename("value").value_counts(name="count"), block)
 
 
+def dictionary(words: pl.Series) -> tuple[pl.Series, np.ndarray[Any, Any]]:
+    """The distinct words, and of each row the place of its own; null has the place after them."""
+    import polars as pl
+    import pyarrow as pa
+
+    coded = words.to_arrow().cast(pa.large_string()).dictionary_encode()
+    known = pl.Series("value", coded.dictionary, dtype=pl.String)
+    places = pl.Series(coded.indices, dtype=pl.UInt32)
+    return known, places.fill_null(len(known)).to_numpy()
+
+
 def in_block(counts: pl.DataFrame, block: int) -> pl.DataFrame:
     """Words with their rows, all of one block."""
     import polars as pl

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -45,6 +47,23 @@ def test_planted_errors_come_first(table_case, month):
     assert len(set(top) & set(planted.tolist())) > 60
     first = measured.row_scores[0]
     assert first.suggested_label == month["label"][first.row]
+
+
+def test_rows_that_lie_among_other_labels_come_before_those_that_do_not(table_case, month):
+    """The order is the mean of three ranks, the third of which asks the neighbours."""
+    scores = examine(table_case(with_noise(month, 0.05)[0])).row_scores
+    shares = [int(re.search(r"; (\d+)% of the rows nearest", s.reason)[1]) for s in scores]
+    third = len(shares) // 3
+    assert np.mean(shares[:third]) > np.mean(shares[-third:]) + 20
+    assert all(0 < score.score <= 1 for score in scores)
+
+
+def test_without_a_place_for_every_row_models_alone_decide(table_case, month, monkeypatch):
+    monkeypatch.setattr("guards.data.row_space.MOST_ROWS", 1_000)
+    noisy, planted = with_noise(month, 0.05)
+    scores = examine(table_case(noisy)).row_scores
+    assert {score.reason for score in scores} == {"the features say otherwise"}
+    assert len({score.row for score in scores[:100]} & set(planted.tolist())) > 60
 
 
 def test_labels_of_trusted_rows_override_the_given_ones(table_case, fresh, month):

@@ -76,6 +76,17 @@ def test_local_excess_by_hand():
     assert local_excess([0.9], [True]).tolist() == [0.0]
 
 
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.35, 0.9]), st.booleans()), max_size=9))
+def test_local_excess_is_beyond_twice_the_quantile_of_the_others(groups):
+    shares, solid = np.array([s for s, _ in groups]), np.array([h for _, h in groups], bool)
+    expected = []
+    for place, (share, held) in enumerate(groups):
+        peers = [s for other, (s, h) in enumerate(groups) if h and other != place]
+        beyond = share - 2 * np.quantile(peers, 0.8) if held and peers else 0.0
+        expected.append(max(beyond, 0.0))
+    assert local_excess(shares, solid) == pytest.approx(expected)
+
+
 def test_p_values_without_dispersion_are_pearsons():
     generator = np.random.default_rng(4)
     reference, current = draw(generator), draw(generator, shift=0.5)

@@ -45,6 +45,17 @@ def test_parts_add_up():
         assert (sum(part[place] for part in parts) == table).all()
 
 
+def test_rows_of_many_slices_are_counted():
+    generator = np.random.default_rng(1)
+    levels = (3, 35, 4)
+    codes = [generator.integers(0, count, 70_000).astype(np.uint8) for count in levels]
+    wanted = list(combinations(range(3), 2))
+    for (a, b), found in zip(wanted, cross_counts(codes, levels, wanted), strict=True):
+        both = codes[a].astype(int) * levels[b] + codes[b]
+        expected = np.bincount(both, minlength=levels[a] * levels[b])
+        assert found.ravel().tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("wanted", [[], [(1, 0)]])
 def test_only_what_is_wanted(wanted):
     found = cross_counts([[0, 1, 1], [2, 2, 0]], (2, 3), wanted)

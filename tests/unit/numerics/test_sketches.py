@@ -179,6 +179,15 @@ def test_registers_hold_the_most_leading_zeros(values):
     assert registers(hashes).tolist() == expected
 
 
+@pytest.mark.parametrize("values", [50_000, 40, 1])
+def test_registers_of_many_hashes_are_those_of_their_parts(values):
+    """If every register has a hash of a few leading zeros, no other hash could change it."""
+    generator = np.random.default_rng(3)
+    hashes = hashed_numbers(generator.integers(0, values, 120_000))
+    parts = [registers(part) for part in np.array_split(hashes, 12)]
+    assert registers(hashes).tolist() == np.maximum.reduce(parts).tolist()
+
+
 @pytest.mark.parametrize("many", [0, 1, 10, 300, 5_000, 200_000])
 @pytest.mark.parametrize("seed", [100, 101, 102])
 def test_distinct_values_within_four_standard_errors(many, seed):
