@@ -88,6 +88,7 @@ def drift_ours(folder: Path, *, opened: bool = False) -> Call:
 
     from guards.checks.drift import Settings, examine
     from guards.data.dataset import Dataset, open_dataset
+    from guards.data.earlier import History
     from guards.data.profile import observe, read_profile
 
     def opening() -> Dataset:
@@ -98,8 +99,11 @@ def drift_ours(folder: Path, *, opened: bool = False) -> Call:
     def call() -> list[str]:
         profile = read_profile(folder / "reference.profile")
         dataset = ready or opening()
-        seen = SimpleNamespace(observed=(observe(dataset, profile),))
-        case: Any = SimpleNamespace(reference=profile, dataset=dataset, survey=seen)
+        # The batch's own profile, which a scan keeps for later versions, is no part of this work.
+        seen = SimpleNamespace(observed=(observe(dataset, profile),), profile=profile)
+        case: Any = SimpleNamespace(
+            reference=profile, dataset=dataset, survey=seen, history=History()
+        )
         return [finding.code for finding in examine(case, Settings()).findings]
 
     return call

@@ -44,10 +44,10 @@ def _more(found: dict[Names, None], names: Sequence[str], most: int) -> dict[Nam
     for turn in count():
         order = sorted(names, key=lambda name: sha256(f"{turn} {name}".encode()).digest())
         for three in zip(order[::3], order[1::3], order[2::3], strict=False):
-            a, b, c = sorted(three)
-            found[a, b, c] = None
             if len(found) >= most:
                 return found
+            a, b, c = sorted(three)
+            found[a, b, c] = None
     return found
 
 
