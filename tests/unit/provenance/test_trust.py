@@ -62,7 +62,10 @@ def test_about_what_has_no_name_everybody_with_the_role_may_speak(keys):
 
 
 def test_a_decision_explains_itself(keys, trust):
-    steps = trust.authorise(trust.public, "producer", parse_name("acme/flights"), NOW)
+    authority = trust.authorise(trust.public, "producer", parse_name("acme/flights"), NOW)
+    steps = authority.steps
+    assert authority
+    assert authority.count.outcome == "1 of 1 key needed"
     assert {step.input for step in steps} == {key.keyid for key in trust.public}
     assert [step.ok for step in steps].count(True) == 1
     assert all(step.rule == "producer-key" and step.outcome for step in steps)
