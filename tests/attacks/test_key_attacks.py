@@ -190,6 +190,19 @@ class TestThresholds:
         countersign(spine.batch, [key])
         assert spine.codes() == ["too-few-keys"]
 
+    def test_derived_data_takes_as_many_derivers_as_are_asked_for(self, spine):
+        derivers = [enrol(spine, who, roles=("deriver",)) for who in ("one", "two")]
+        for role in ("producer", "deriver"):
+            require(spine, 2, role)
+        spine.forge(lambda d: d["predicate"]["dataset"].__setitem__("parents", ["0" * 64]))
+        for key in derivers:
+            assert spine.codes() == ["too-few-keys"]
+            countersign(spine.batch, [key])
+        proof = spine.verify()
+        assert proof
+        assert proof.authority.role == "deriver"
+        assert len(proof.signers) == 3, "the producer's word is kept, though it was not needed"
+
     def test_a_threshold_raised_since_takes_the_record_along(self, spine):
         spine.scan()
         assert spine.gate()
