@@ -29,7 +29,7 @@ from guards.provenance.chain import GENESIS, append_line, whole_lines
 from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import (
     Envelope,
-    PrivateKey,
+    Signer,
     make_statement,
     parse_envelope,
     sign,
@@ -72,7 +72,7 @@ def accept(
     directory: Path,
     data: bytes,
     acceptance: Acceptance,
-    key: PrivateKey,
+    key: Signer,
     trust: Trust | None = None,
 ) -> Digest:
     """Make a profile, `data`, the reference from now on; returns the digest of the new line.
@@ -88,15 +88,12 @@ def accept(
     parse_profile(data)
     if not acceptance.reason.strip() or len(acceptance.reason) > MAX_REASON:
         raise UsageError(f"--reason: say why, in at most {MAX_REASON} characters")
-    if trust is not None:
-        known = [key.public] if key.public in trust.public else []
-        steps = trust.authorise(known, ROLE, acceptance.name, acceptance.time)
-        if not any(step.ok for step in steps):
-            why = steps[0].outcome if steps else "is not in it"
-            raise UsageError(
-                f"--key {key.public.keyid[:12]} {why} by --trust; an {ROLE} of {acceptance.name} "
-                "accepts its references"
-            )
+    about = (key.public, ROLE, acceptance.name, acceptance.time)
+    if trust is not None and (why := trust.refusal(*about)):
+        raise UsageError(
+            f"--key {key.public.keyid[:12]} {why} by --trust; an {ROLE} of {acceptance.name} "
+            "accepts its references"
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with locked(directory / "lock"):
@@ -145,9 +142,9 @@ def _require_approver(
     directory: Path, last: Acceptance, envelope: Envelope, trust: Trust, at: datetime
 ) -> None:
     made_by = signers(envelope, trust.public)
-    steps = trust.authorise(made_by, ROLE, last.name, at)
-    if not any(step.ok for step in steps):
-        why = f"key {steps[0].input[:12]} {steps[0].outcome}" if steps else "no trusted key signed"
+    authority = trust.authorise(made_by, ROLE, last.name, at)
+    if not authority:
+        why = authority.why_not or "no trusted key signed"
         raise Untrusted(
             f"anchor {directory}: {why} the reference accepted last; an {ROLE} of {last.name} has "
             "to accept it: toadstone accept"

@@ -6,7 +6,7 @@ Each function turns those into the library's own nouns and calls the one place t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from guards.gate import require_pass as _require_pass
 from guards.provenance.manifest import Name, Source, parse_name
 from guards.provenance.memory import Memory
 from guards.provenance.proof import Proof
-from guards.provenance.signing import load_private
+from guards.provenance.signing import Signer, load_private
 from guards.provenance.trust import Trust
 from guards.provenance.trust import load as _load_trust
 from guards.publish import Claim, beside, manifest_path, profile_path, publish
@@ -33,9 +33,10 @@ PathLike = str | Path
 def sign(
     dataset: PathLike,
     *,
-    key: PathLike,
+    key: PathLike | Signer,
     name: str,
     version: int,
+    more: Sequence[PathLike | Signer] = (),
     sources: tuple[str, ...] = (),
     expires: datetime | None = None,
     columns: Mapping[str, str] | None = None,
@@ -44,6 +45,8 @@ def sign(
 ) -> Path:
     """Claim a dataset, and its profile if there is one, and sign the claim.
 
+    `key`, and `more` who sign it too, are PEM files or whatever has a `public` key and signs: a key
+    in a KMS or an HSM, or an encrypted file as `load_private(path, lambda path: [passphrase])`.
     Returns where the manifest is.
     """
     claim = Claim(
@@ -54,7 +57,8 @@ def sign(
         columns=columns or {},
         profile=_path(profile),
     )
-    return publish(Path(dataset), claim, load_private(Path(key)), _path(out))
+    others = [_signer(one) for one in more]
+    return publish(Path(dataset), claim, _signer(key), _path(out), more=others)
 
 
 def verify(
@@ -87,7 +91,7 @@ def scan(
     *,
     trust: Trust | PathLike | None = None,
     policy: Policy | PathLike = "default",
-    key: PathLike | None = None,
+    key: PathLike | Signer | None = None,
     out: PathLike | None = None,
     manifest: PathLike | None = None,
     name: str | None = None,
@@ -99,7 +103,7 @@ def scan(
     device: str | None = None,
     seed: int | None = None,
     release_clean: PathLike | None = None,
-    release_key: PathLike | None = None,
+    release_key: PathLike | Signer | None = None,
     release_name: str | None = None,
     release_version: int | None = None,
     progress: Progress = lambda rule, done, total: None,
@@ -122,7 +126,7 @@ def scan(
         at=at,
         state=Memory(Path(state)) if state else None,
         reference=_path(reference),
-        key=load_private(Path(key)) if key else None,
+        key=_signer(key) if key else None,
         ledger=_path(ledger),
         device=device,
         seed=seed,
@@ -162,7 +166,7 @@ def require_pass(
 
 
 def _wanted(
-    out: PathLike | None, key: PathLike | None, name: str | None, version: int | None
+    out: PathLike | None, key: PathLike | Signer | None, name: str | None, version: int | None
 ) -> Wanted | None:
     if out is None:
         if name is not None or version is not None:
@@ -170,7 +174,11 @@ def _wanted(
         return None
     if key is None:
         raise UsageError("a release is signed by a deriver: give its key as release_key")
-    return Wanted(out=Path(out), key=load_private(Path(key)), name=_name(name), version=version)
+    return Wanted(out=Path(out), key=_signer(key), name=_name(name), version=version)
+
+
+def _signer(key: PathLike | Signer) -> Signer:
+    return load_private(Path(key)) if isinstance(key, str | Path) else key
 
 
 def _path(path: PathLike | None) -> Path | None:

@@ -21,7 +21,7 @@ from guards.explain import Explanation
 from guards.files import write_atomically
 from guards.findings import Examination, Exhibit, Ran
 from guards.history import FILE, PROFILE, statistics
-from guards.provenance.signing import PAYLOAD_TYPE, Envelope, PrivateKey, sign
+from guards.provenance.signing import PAYLOAD_TYPE, Envelope, Signer, sign
 from guards.record import Record, payload
 from guards.report.document import document, rows_held, write_rows
 from guards.text import printable
@@ -41,7 +41,7 @@ class Made:
 
 
 def write_run(
-    out: Path, made: Made, record: Record, path: Path, key: PrivateKey | None
+    out: Path, made: Made, record: Record, path: Path, key: Signer | None
 ) -> tuple[Record, bytes]:
     """Write the run into the empty directory `out`; returns the record and its envelope's bytes."""
     from guards.report.html import render
@@ -65,7 +65,7 @@ def write_run(
     return record, signed
 
 
-def _envelope(record: Record, key: PrivateKey | None) -> Envelope:
+def _envelope(record: Record, key: Signer | None) -> Envelope:
     if key is not None:
         return sign(payload(record), key)
     return Envelope(payload_type=PAYLOAD_TYPE, payload=payload(record), signatures=())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from guards.inputs import AskedModel
     from guards.provenance.manifest import Name
     from guards.provenance.memory import Memory
+    from guards.provenance.signing import PrivateKey
     from guards.provenance.trust import Trust, TrustedKey
     from guards.release import Wanted
 
@@ -109,14 +110,45 @@ def _command(
 def _keygen(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "keygen", _run_keygen, "make an Ed25519 key pair")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--type", choices=_kinds_of_key(), default=_kinds_of_key()[0])
+    parser.add_argument(
+        "--encrypt", action="store_true", help="key.pem under a passphrase; asked for"
+    )
+    _passphrase_option(parser)
+
+
+def _kinds_of_key() -> tuple[str, ...]:
+    return ("ed25519", "ecdsa-p256", "ecdsa-p384", "rsa-pss-3072")
+
+
+def _passphrase_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--passphrase-env",
+        action="append",
+        default=[],
+        metavar="VARIABLE",
+        help="holds the passphrase of an encrypted key; may be given again; else it is asked for",
+    )
+
+
+def _private(options: Options, path: Path) -> PrivateKey:
+    from guards.provenance.signing import load_private
+
+    return load_private(path, console.passphrases(options.passphrase_env))
 
 
 def _run_keygen(options: Options) -> int:
     from guards.provenance.signing import generate
 
-    public = generate(options.out)
+    secret = options.encrypt or options.passphrase_env
+    passphrase = console.new_passphrase(options.passphrase_env) if secret else None
+    public = generate(options.out, options.type, passphrase)
     console.result(
-        {"keyid": public.keyid, "key": str(options.out / "key.pem")},
+        {
+            "keyid": public.keyid,
+            "scheme": public.scheme,
+            "key": str(options.out / "key.pem"),
+        },
         f"key {public.keyid[:16]} in {options.out}; keep key.pem secret, give out key.pub",
         options.format,
     )
@@ -136,7 +168,28 @@ def _trust(commands: Commands[argparse.ArgumentParser]) -> None:
         parser.add_argument("--name", action="append", required=True, metavar="PATTERN")
         parser.add_argument("--role", action="append", choices=_roles(), help="all, unless said")
         parser.add_argument("--expires", metavar="T")
+        parser.add_argument("--valid-from", metavar="T", help="not before this time")
         parser.set_defaults(add=name == "add-key")
+    _trust_later(actions)
+
+
+def _trust_later(actions: Commands[argparse.ArgumentParser]) -> None:
+    """What is done to a trust directory that is there, and asked of it."""
+    revoked = _command(actions, "revoke", _run_revoke, "a key counts no more, and why")
+    revoked.add_argument("--key", type=Path, required=True, metavar="key.pub")
+    revoked.add_argument("--reason", required=True, metavar="TEXT")
+    revoked.add_argument("--since", metavar="T", help="default: now")
+    asked = _command(actions, "threshold", _run_threshold, "how many keys have to sign a manifest")
+    asked.add_argument("threshold", type=int, metavar="M")
+    asked.add_argument("--name", action="append", required=True, metavar="PATTERN")
+    asked.add_argument("--role", choices=("producer", "deriver"), default="producer")
+    told = _command(actions, "explain", _run_explain, "why a manifest counts, or does not")
+    told.add_argument("manifest", type=Path, metavar="MANIFEST")
+    told.add_argument("--name", metavar="N", help="the dataset that is expected")
+    told.add_argument("--dataset-version", type=int, metavar="V", help="the version expected")
+    told.add_argument("--at", metavar="T", help="decide as of this time; default: now")
+    for parser in (revoked, asked, told):
+        parser.add_argument("--trust", type=Path, required=True, metavar="TRUST")
 
 
 def _roles() -> tuple[str, ...]:
@@ -153,6 +206,59 @@ def _run_trust(options: Options) -> int:
     return 0
 
 
+def _run_revoke(options: Options) -> int:
+    from guards.provenance import trust
+    from guards.provenance.signing import load_public
+
+    since = trust.parse_time(options.since) if options.since else _now()
+    key = load_public(options.key)
+    trust.revoke(options.trust, key, trust.Revocation(since=since, reason=options.reason))
+    told = f"{options.trust}: key {key.keyid[:16]} is revoked since {since.isoformat()}"
+    console.result(
+        {"keyid": key.keyid, "since": since.isoformat(), "reason": options.reason},
+        f"{told}: {options.reason}",
+        options.format,
+    )
+    return 0
+
+
+def _run_threshold(options: Options) -> int:
+    from guards.provenance import trust
+
+    asked = trust.Threshold(
+        role=options.role, names=tuple(options.name), threshold=options.threshold
+    )
+    trust.require(options.trust, asked)
+    names = ", ".join(options.name)
+    told = f"{options.trust}: {options.threshold} keys as {options.role} for {names}"
+    console.result(
+        {"threshold": options.threshold, "role": options.role, "names": options.name},
+        told,
+        options.format,
+    )
+    return 0
+
+
+def _run_explain(options: Options) -> int:
+    from guards.files import read_document
+    from guards.provenance.decision import explain
+    from guards.provenance.proof import Expectation
+
+    signed = read_document(options.manifest)
+    if signed is None:
+        raise UsageError(f"manifest {options.manifest}: there is no such file")
+    expect = Expectation(
+        at=_at(options) or _now(), name=_name(options), version=options.dataset_version
+    )
+    found = explain(signed, _load_trust(options), expect)
+    console.decision(found, str(options.manifest), options.format)
+    return 0 if found else 12
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 def _trusted_key(options: Options) -> TrustedKey:
     from guards.provenance.signing import load_public
     from guards.provenance.trust import TrustedKey, parse_time
@@ -162,28 +268,43 @@ def _trusted_key(options: Options) -> TrustedKey:
         roles=tuple(dict.fromkeys(options.role or _roles())),
         names=tuple(options.name),
         expires=parse_time(options.expires) if options.expires else None,
+        valid_from=parse_time(options.valid_from) if options.valid_from else None,
     )
 
 
 def _sign(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "sign", _run_sign, "claim a dataset and sign the claim")
     parser.add_argument("dataset", type=Path, metavar="DATASET")
-    parser.add_argument("--key", type=Path, required=True, metavar="key.pem")
-    parser.add_argument("--name", required=True, metavar="N[/PARTITION]")
-    parser.add_argument("--dataset-version", type=int, required=True, metavar="V")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="key.pem",
+        help="may be given again: all of them sign",
+    )
+    parser.add_argument("--name", metavar="N[/PARTITION]")
+    parser.add_argument("--dataset-version", type=int, metavar="V")
+    parser.add_argument(
+        "--add", action="store_true", help="sign the claim that is there, if the data is as it says"
+    )
     parser.add_argument("--source", action="append", default=[], metavar="URI")
     parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
     parser.add_argument("--expires", metavar="T")
     parser.add_argument("--profile", type=Path, metavar="F", help="claim this profile of it, too")
     parser.add_argument("--out", type=Path, metavar="F")
+    _passphrase_option(parser)
 
 
 def _run_sign(options: Options) -> int:
     from guards.provenance.manifest import Source, parse_name
-    from guards.provenance.signing import load_private
     from guards.provenance.trust import parse_time
     from guards.publish import Claim, publish
 
+    if options.add:
+        return _run_countersign(options)
+    if options.name is None or options.dataset_version is None:
+        raise UsageError("sign needs --name and --dataset-version; or --add, for a claim made")
     if options.dataset_version < 0:
         raise UsageError("--dataset-version must be 0 or more")
     claim = Claim(
@@ -194,8 +315,38 @@ def _run_sign(options: Options) -> int:
         columns=dict(_pair(text) for text in options.column),
         profile=options.profile,
     )
-    path = publish(options.dataset, claim, load_private(options.key), options.out)
+    key, *more = [_private(options, path) for path in options.key]
+    path = publish(options.dataset, claim, key, options.out, more=more)
     console.result({"manifest": str(path)}, f"signed {options.dataset}: {path}", options.format)
+    return 0
+
+
+def _run_countersign(options: Options) -> int:
+    """Add signatures; what is claimed is shown, since the one who signs did not write it."""
+    from guards.provenance.strictjson import timestamp
+    from guards.publish import countersign
+
+    said = (options.name, options.dataset_version, options.expires, options.source or None)
+    if any(one is not None for one in said):
+        raise UsageError("--add signs the claim that is there: it has a name, a version and dates")
+    path, claim = countersign(
+        options.dataset,
+        [_private(options, path) for path in options.key],
+        options.out,
+        columns=dict(_pair(text) for text in options.column),
+        profile=options.profile,
+    )
+    document = {
+        "manifest": str(path),
+        "name": str(claim.name),
+        "version": claim.version,
+        "created": timestamp(claim.created),
+        "expires": timestamp(claim.expires) if claim.expires else None,
+        "sources": [source.uri for source in claim.sources],
+        "parents": [str(parent) for parent in claim.parents],
+    }
+    told = ", ".join(f"{k} {v}" for k, v in document.items() if v and k not in ("manifest", "name"))
+    console.result(document, f"signed too: {claim.name}, {told}: {path}", options.format)
     return 0
 
 
@@ -271,6 +422,7 @@ def _scan(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, metavar="RUN", help="default: DATASET.run")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU for images")
     parser.add_argument("--seed", type=int, metavar="S", help="replay; admits nothing")
+    _passphrase_option(parser)
     _release_options(parser)
 
 
@@ -286,7 +438,6 @@ def _release_options(parser: argparse.ArgumentParser) -> None:
 
 def _wanted(options: Options) -> Wanted | None:
     from guards.provenance.manifest import parse_name
-    from guards.provenance.signing import load_private
     from guards.release import Wanted
 
     told = (options.release_key, options.release_name, options.release_version)
@@ -302,7 +453,7 @@ def _wanted(options: Options) -> Wanted | None:
         )
     return Wanted(
         out=options.release_clean,
-        key=load_private(key),
+        key=_private(options, key),
         name=parse_name(options.release_name) if options.release_name else None,
         version=options.release_version,
     )
@@ -331,7 +482,6 @@ def _asked_model(options: Options) -> AskedModel:
 
 
 def _run_scan(options: Options) -> int:
-    from guards.provenance.signing import load_private
     from guards.publish import beside
     from guards.scan import Request, scan
     from guards.verdict import load_policy
@@ -349,7 +499,7 @@ def _run_scan(options: Options) -> int:
         reference=options.reference,
         trusted_rows=options.trusted_rows,
         model=_asked_model(options),
-        key=load_private(options.key) if options.key else None,
+        key=_private(options, options.key) if options.key else None,
         ledger=options.ledger,
         device=options.device,
         seed=options.seed,
@@ -563,6 +713,7 @@ def _accept(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--reason", required=True, metavar="TEXT")
     parser.add_argument("--trust", type=Path, metavar="TRUST", help="refuse what it would not take")
     parser.add_argument("--at", metavar="T", help="accepted at this time; default: now")
+    _passphrase_option(parser)
 
 
 def _run_accept(options: Options) -> int:
@@ -570,7 +721,6 @@ def _run_accept(options: Options) -> int:
     from guards.digest import Digest
     from guards.files import read_document
     from guards.provenance.manifest import parse_name
-    from guards.provenance.signing import load_private
 
     data = read_document(options.profile)
     if data is None:
@@ -579,10 +729,10 @@ def _run_accept(options: Options) -> int:
         name=parse_name(options.name),
         profile=Digest.of(data),
         reason=options.reason,
-        time=_at(options) or datetime.now(UTC).replace(microsecond=0),
+        time=_at(options) or _now(),
     )
     trust = _load_trust(options) if options.trust else None
-    line = accept(options.anchor, data, acceptance, load_private(options.key), trust)
+    line = accept(options.anchor, data, acceptance, _private(options, options.key), trust)
     digest = str(acceptance.profile)
     console.result(
         {"anchor": str(options.anchor), "profile": digest, "acceptance": str(line)},

@@ -6,16 +6,20 @@ is no terminal, and `--quiet` are respected.
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
+import os
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guards.errors import GateRefused, GuardError
+from guards.errors import GateRefused, GuardError, UsageError
 from guards.findings import Outcome, Ran
 from guards.text import printable
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from guards.contracts import Checked
+    from guards.provenance.decision import Decision
     from guards.provenance.ledger import Log
     from guards.provenance.proof import Proof
     from guards.scan import Scanned
@@ -93,6 +98,47 @@ def proof(found: Proof, dataset: str, form: str) -> None:
         print(f"OK {manifest.name} version {manifest.version}: {files} files, history {history}")
     else:
         print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems")
+
+
+def decision(found: Decision, manifest: str, form: str) -> None:
+    """The answer of `trust explain`: every step, and what follows."""
+    if form == "json":
+        steps = [asdict(step) for step in found.steps]
+        print(json.dumps({"ok": bool(found), "manifest": manifest, "steps": steps}))
+        return
+    for step in found.steps:
+        told = f"{'ok' if step.ok else 'no':3} {step.rule:12} {step.input}: {step.outcome}"
+        print(printable(told))
+    print(f"{'TRUSTED' if found else 'REFUSED'} {printable(manifest)}")
+
+
+def passphrases(variables: Sequence[str]) -> Callable[[Path], Iterator[bytes]]:
+    """What to try on an encrypted key: the environment variables named, or else ask a person.
+
+    Neither a passphrase nor what was given in the place of a variable's name is ever shown.
+    """
+
+    def of(path: Path) -> Iterator[bytes]:
+        for variable in variables:
+            if variable not in os.environ:
+                raise UsageError("--passphrase-env: must name a variable, and one that is set")
+            yield os.fsencode(os.environ[variable])
+        if not variables and sys.stdin.isatty():
+            yield getpass.getpass(f"passphrase of {printable(str(path))}: ").encode()
+
+    return of
+
+
+def new_passphrase(variables: Sequence[str]) -> bytes:
+    """A passphrase for a key to be made: from the variable named, or asked for twice."""
+    chosen = list(passphrases(variables)(Path("the new key")))
+    if len(chosen) != 1:
+        raise UsageError(
+            "to encrypt a key run at a terminal, or name one --passphrase-env VARIABLE"
+        )
+    if not variables and getpass.getpass("once more: ").encode() != chosen[0]:
+        raise UsageError("these were two different passphrases; no key was made")
+    return chosen[0]
 
 
 @contextmanager

@@ -166,9 +166,9 @@ def _believed(path: Path, terms: Terms, at: datetime) -> tuple[Record, bytes]:
 def _require_scanner(
     record: Record, made_by: frozenset[PublicKey], trust: Trust, at: datetime
 ) -> None:
-    steps = trust.authorise(made_by, "scanner", record.name, at)
-    if not any(step.ok for step in steps):
-        raise GateRefused([f"key {step.input[:12]} {step.outcome}" for step in steps])
+    authority = trust.authorise(made_by, "scanner", record.name, at)
+    if not authority:
+        raise GateRefused([f"key {step.input[:12]} {step.outcome}" for step in authority.steps])
 
 
 def _objections(record: Record, signed: bytes, terms: Terms, at: datetime) -> Iterator[str]:
@@ -217,8 +217,10 @@ def _producers_gone(record: Record, trust: Trust, at: datetime) -> Iterator[str]
     """A producer who is no longer trusted takes the data along, a deriver what was derived."""
     known = {key.keyid: key for key in trust.public}
     still = [known[keyid] for keyid in record.producers if keyid in known]
-    steps = vouching(trust, still, record.name, at, derived=bool(record.parents))
-    if not any(step.ok for step in steps):
+    authority = vouching(trust, still, record.name, at, derived=bool(record.parents))
+    if authority.able and not authority:
+        yield f"of the keys that signed {record.name}, {authority.count.outcome} are trusted"
+    elif not authority:
         yield f"no producer of {record.name} is trusted any more, or none was when it was scanned"
 
 

@@ -166,7 +166,7 @@ def _record(directory: Path, entry: ledger.Entry, trust: Trust) -> Record:
     envelope = parse_envelope(data, "record")
     # The signed line names these bytes; that a scanner signed them as well costs little to see.
     made_by = signers(envelope, trust.public)
-    if not any(step.ok for step in trust.authorise(made_by, "scanner", entry.name, entry.time)):
+    if not trust.authorise(made_by, "scanner", entry.name, entry.time):
         raise Untrusted(f"ledger: record {entry.record.short} of {entry.name} has no scanner's key")
     record = parse(envelope)
     if (record.name, record.version, record.root) != (entry.name, entry.version, entry.root):

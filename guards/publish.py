@@ -7,7 +7,7 @@ detector downstream. Nothing is vouched for that cannot be read.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from guards.provenance.manifest import Derivation, Manifest, Name, Source, parse
 from guards.provenance.roles import Roles
 from guards.provenance.signing import (
     Envelope,
-    PrivateKey,
+    Signer,
     add_signature,
     parse_envelope,
     sign,
@@ -58,24 +58,82 @@ def profile_path(dataset: Path) -> Path:
     return beside(dataset, ".profile")
 
 
-def publish(dataset: Path, claim: Claim, key: PrivateKey, out: Path | None = None) -> Path:
-    """Sign a dataset; a second signature of the same claim is added to the first."""
+def publish(
+    dataset: Path,
+    claim: Claim,
+    key: Signer,
+    out: Path | None = None,
+    *,
+    more: Sequence[Signer] = (),
+) -> Path:
+    """Sign a dataset; a second signature of the same claim is added to the first.
+
+    `more` sign it too: all of them, or nothing is written.
+    """
+    path = out or manifest_path(dataset)
+    before = _existing(path)
+    manifest = _manifest(dataset, _safe(dataset), claim, before)
+    envelope = _same(before, manifest, claim, path)
+    if envelope is None:
+        envelope = sign(payload(manifest), key)
+        _refuse_unreadable(envelope, path)
+    _write(path, envelope, (key, *more))
+    return path
+
+
+def countersign(
+    dataset: Path,
+    keys: Sequence[Signer],
+    out: Path | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    profile: Path | None = None,
+) -> tuple[Path, Manifest]:
+    """Add signatures to the claim that lies beside a dataset, if the data is as it says.
+
+    Files, roles, schema and counts are looked at again. Name, version, dates, sources and lineage
+    cannot be seen in data: they are taken from the claim, which is returned to be shown.
+    """
+    path = out or manifest_path(dataset)
+    before = _existing(path)
+    if before is None:
+        raise UsageError(
+            f"{path}: there is no claim to add to; sign one: --name, --dataset-version"
+        )
+    envelope, theirs = before
+    claim = Claim(
+        name=theirs.name,
+        version=theirs.version,
+        sources=theirs.sources,
+        parents=theirs.parents,
+        derivation=theirs.derivation,
+        expires=theirs.expires,
+        created=theirs.created,
+        columns=columns or {},
+        profile=profile or (profile_path(dataset) if theirs.profile else None),
+    )
+    mine = _manifest(dataset, _safe(dataset), claim, before)
+    _same(before, mine, claim, path)
+    _write(path, envelope, keys)
+    return path, theirs
+
+
+def _safe(dataset: Path) -> Snapshot:
     walked = take(dataset)
     if unsafe := [problem for problem in walked.unsafe if problem.code not in WARNINGS]:
         told = "; ".join(map(str, unsafe[:5]))
         raise UnsafeTree(f"{len(unsafe)} entries of {dataset} cannot be signed: {told}")
-    path = out or manifest_path(dataset)
-    before = _existing(path)
-    manifest = _manifest(dataset, walked.snapshot, claim, before)
-    envelope = _countersign(before, manifest, claim, key, path)
-    if envelope is None:
-        envelope = sign(payload(manifest), key)
-        _refuse_unreadable(envelope, path)
+    return walked.snapshot
+
+
+def _write(path: Path, envelope: Envelope, keys: Sequence[Signer]) -> None:
+    """Put the envelope at `path`, signed by all these keys as well."""
+    for key in keys:
+        envelope = add_signature(envelope, key)
     try:
         write_atomically(path, envelope.to_json() + b"\n")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
-    return path
 
 
 def describe_columns(dataset: Path) -> tuple[dict[str, str], tuple[Source, ...]]:
@@ -107,14 +165,10 @@ def _existing(path: Path) -> tuple[Envelope, Manifest] | None:
         raise UsageError(f"{error}; move it away or choose another --out") from error
 
 
-def _countersign(
-    before: tuple[Envelope, Manifest] | None,
-    mine: Manifest,
-    claim: Claim,
-    key: PrivateKey,
-    path: Path,
+def _same(
+    before: tuple[Envelope, Manifest] | None, mine: Manifest, claim: Claim, path: Path
 ) -> Envelope | None:
-    """The existing envelope with one more signature, or None if this is a new version.
+    """The existing envelope where it makes this very claim, or None if this is a new version.
 
     Anybody may have written that envelope, so nothing in it is signed that the second signer does
     not see in the data, or did not ask for.
@@ -128,7 +182,7 @@ def _countersign(
                 f"{path} is version {claim.version} of {claim.name} already, with other {told}; "
                 "ask for the same, or raise --dataset-version"
             )
-        return add_signature(envelope, key)
+        return envelope
     if theirs.name == claim.name and claim.version < theirs.version:
         raise UsageError(f"{path} is version {theirs.version}; versions only rise")
     return None

@@ -32,7 +32,7 @@ from guards.digest import Digest
 from guards.errors import GuardError, UsageError
 from guards.findings import Ran
 from guards.provenance.manifest import Derivation, Manifest, Name
-from guards.provenance.signing import PrivateKey
+from guards.provenance.signing import Signer
 from guards.provenance.trust import Trust
 from guards.publish import Claim, beside, manifest_path, publish
 from guards.report.document import rows_held
@@ -55,7 +55,7 @@ class Wanted:
     """
 
     out: Path
-    key: PrivateKey
+    key: Signer
     name: Name | None = None
     version: int | None = None
 
@@ -101,10 +101,7 @@ def require_deriver(wanted: Wanted, claimed: Manifest, trust: Trust, at: datetim
             f"--release-version {version}: versions of {name} only rise, and what is scanned is "
             f"version {claimed.version}"
         )
-    known = [wanted.key.public] if wanted.key.public in trust.public else []
-    steps = trust.authorise(known, "deriver", name, at)
-    if not any(step.ok for step in steps):
-        why = steps[0].outcome if steps else "is not in it"
+    if why := trust.refusal(wanted.key.public, "deriver", name, at):
         raise UsageError(
             f"the key {wanted.key.public.keyid[:12]} that is to sign the release {why} by --trust; "
             f"give one with the role deriver for {name} as --release-key"

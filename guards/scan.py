@@ -43,7 +43,7 @@ from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
 from guards.provenance.roles import Roles
-from guards.provenance.signing import PrivateKey
+from guards.provenance.signing import Signer
 from guards.provenance.snapshot import Walked, stage, take
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path, profile_path
@@ -73,7 +73,7 @@ class Request:
     reference: Path | None = None
     trusted_rows: Path | None = None
     model: AskedModel = field(default_factory=AskedModel)
-    key: PrivateKey | None = None
+    key: Signer | None = None
     ledger: Path | None = None
     device: str | None = None
     seed: int | None = None
@@ -382,8 +382,7 @@ def _require_scanner(request: Request, proof: Proof | None, moment: datetime) ->
     if request.ledger is None or request.trust is None or request.key is None:
         return
     public, name = request.key.public, _subject(request, proof)
-    known = [public] if public in request.trust.public else []
-    if not any(step.ok for step in request.trust.authorise(known, "scanner", name, moment)):
+    if request.trust.refusal(public, "scanner", name, moment):
         raise UsageError(f"--key {public.keyid[:12]} may not sign records about {name} by --trust")
 
 

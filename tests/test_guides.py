@@ -124,13 +124,17 @@ def test_the_ml_team_releases_what_is_not_held(shell: Shell) -> None:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_the_auditor_needs_nothing_of_ours(shell: Shell) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", text("auditor"), flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     key = str(shell.home / "keys" / "scanner" / "key.pub")
     told = shell.run(blocks[0], KEY=key, PYTHONPATH="")
     assert "Signature Verified Successfully" in told
     assert "rows.parquet: OK" in told
     assert told.split()[2] == told.splitlines()[1].split()[0], "the key id is as the guide says"
     assert "ledger lines hold" in shell.run(blocks[1], PYTHONPATH="")
+    producer = str(shell.home / "keys" / "producer" / "key.pub")
+    about = {"MANIFEST": "flights/2026-02.manifest.json", "DATA": "flights/2026-02"}
+    told = shell.run("\n".join(blocks[2:]), KEY=producer, PYTHONPATH="", **about)
+    assert "part-0.parquet: OK" in told
 
     wrong = str(shell.home / "keys" / "producer" / "key.pub")
     shell.run(blocks[0], status=1, KEY=wrong, PYTHONPATH="")

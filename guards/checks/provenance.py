@@ -29,6 +29,10 @@ _SAYS = {
         "have a trusted producer sign; before toadstone trust add-key, ask the key's owner over "
         "another channel",
     ),
+    "too-few-keys": (
+        "signed by fewer keys than the trust directory asks for",
+        "have another trusted producer add a signature: toadstone sign --add",
+    ),
     "wrong-name": ("the manifest is for another dataset", "fetch the manifest of this dataset"),
     "wrong-version": ("not the version that was pinned", "fetch the pinned version"),
     "wrong-profile": (

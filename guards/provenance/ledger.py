@@ -24,7 +24,7 @@ from guards.provenance.chain import GENESIS, append_line, whole_lines
 from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import (
     Envelope,
-    PrivateKey,
+    Signer,
     make_statement,
     parse_envelope,
     sign,
@@ -87,7 +87,7 @@ def append(
     directory: Path,
     entry: Entry,
     record: bytes,
-    key: PrivateKey,
+    key: Signer,
     kept: Mapping[str, bytes] | None = None,
 ) -> Checkpoint:
     """Store a record and chain its entry; returns the checkpoint after it, once it is on disk.
@@ -149,7 +149,7 @@ def missing_records(directory: Path, entries: Sequence[Entry]) -> Iterator[str]:
             yield f"record {entry.record.short} of {entry.name} was changed"
 
 
-def _chain(path: Path, entry: Entry, key: PrivateKey) -> Checkpoint:
+def _chain(path: Path, entry: Entry, key: Signer) -> Checkpoint:
     size, head = append_line(
         path, lambda number, head: sign(_payload(entry, number, head), key).to_json()
     )
@@ -179,9 +179,9 @@ def _verified(line: bytes, index: int, previous: Digest, trust: Trust) -> Entry:
         entry = _parse(envelope, index, previous)
     except Malformed as error:
         raise error.inside(where) from error
-    steps = trust.authorise(made_by, "scanner", entry.name, entry.time)
-    if not any(step.ok for step in steps):
-        raise Untrusted(f"{where}: key {steps[0].input[:12]} {steps[0].outcome}")
+    authority = trust.authorise(made_by, "scanner", entry.name, entry.time)
+    if not authority:
+        raise Untrusted(f"{where}: {authority.why_not}")
     return entry
 
 

@@ -8,7 +8,7 @@ time is the verifier's and taken once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from guards.digest import Digest
@@ -25,7 +25,7 @@ from guards.provenance.snapshot import (
     compare,
 )
 from guards.provenance.strictjson import timestamp
-from guards.provenance.trust import SKEW, Step, Trust
+from guards.provenance.trust import SKEW, Authority, Step, Trust
 
 CLAIM = "manifest"
 # Beyond what was signed: so much is still read, to tell small additions for what they are.
@@ -55,7 +55,7 @@ class Proof:
     """The evidence; true when nothing but warnings stands against the claim."""
 
     manifest: Manifest | None
-    steps: tuple[Step, ...]
+    authority: Authority | None
     problems: tuple[Difference, ...]
     history: str
 
@@ -68,9 +68,15 @@ class Proof:
         return tuple(problem for problem in self.problems if problem.code not in WARNINGS)
 
     @property
+    def steps(self) -> tuple[Step, ...]:
+        """What was decided about each key that signed, and about their number."""
+        return () if self.authority is None else (*self.authority.steps, self.authority.count)
+
+    @property
     def signers(self) -> tuple[str, ...]:
-        """Key ids of those who signed and may, once each."""
-        return tuple(dict.fromkeys(step.input for step in self.steps if step.ok))
+        """Key ids of those who signed and may, once each; of nobody where they are too few."""
+        steps = self.authority.steps if self.authority else ()
+        return tuple(step.input for step in steps if step.ok)
 
 
 def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectation) -> Proof:
@@ -85,30 +91,42 @@ def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectatio
         manifest = parse(envelope)
     except Malformed as error:
         return _refused(walked, Difference(code="malformed", path=CLAIM, actual=str(error)))
-    steps = vouching(trust, made_by, manifest.name, expect.at, derived=bool(manifest.parents))
+    authority = vouching(trust, made_by, manifest.name, expect.at, derived=bool(manifest.parents))
     seen = expect.recall(manifest.name)
-    problems = [*_authority(steps), *_claim(manifest, expect), *_history(manifest, expect, seen)]
-    problems += _lineage(manifest, steps, expect)
+    problems = [*_authority(authority), *objections(manifest, expect)]
+    problems += _history(manifest, expect, seen)
+    problems += _lineage(manifest, authority, expect)
     problems += [*walked.unsafe, *_differences(manifest, walked)]
     return Proof(
-        manifest=manifest, steps=steps, problems=tuple(problems), history=_standing(expect, seen)
+        manifest=manifest,
+        authority=authority,
+        problems=tuple(problems),
+        history=_standing(expect, seen),
     )
 
 
 def vouching(
     trust: Trust, made_by: Iterable[PublicKey], name: Name, at: datetime, *, derived: bool
-) -> tuple[Step, ...]:
-    """Who of the signers may vouch: producers, and derivers for what was made from other data.
+) -> Authority:
+    """Whether the signers may vouch: as producers, or as derivers of what was made from other data.
 
-    A key of either role is one step; of both, it counts as a producer.
+    Each role is filled by its own keys and its own number of them: a producer is no deriver, else
+    one of two producers needed could pass their data off as derived.
     """
-    steps = trust.authorise(made_by, "producer", name, at)
+    keys = tuple(made_by)
+    producers = trust.authorise(keys, "producer", name, at)
     if not derived:
-        return steps
-    lacking = {step.input for step in steps if not step.ok}
-    keys = [key for key in trust.public if key.keyid in lacking]
-    fallback = {step.input: step for step in trust.authorise(keys, "deriver", name, at)}
-    return tuple(fallback.get(step.input, step) for step in steps)
+        return producers
+    derivers = trust.authorise(keys, "deriver", name, at)
+    best = max((producers, derivers), key=lambda role: (bool(role), bool(role.able)))
+    both = zip(producers.steps, derivers.steps, strict=True)
+    return replace(best, steps=tuple(_telling(*pair, best.role) for pair in both))
+
+
+def _telling(producer: Step, deriver: Step, role: str) -> Step:
+    """The step that says what a key counts for; if for nothing, why it is no deriver."""
+    first, second = (producer, deriver) if role == "producer" else (deriver, producer)
+    return next((step for step in (first, second) if step.ok), deriver)
 
 
 def vouched(signed: bytes | None, trust: Trust, at: datetime, what: str) -> Manifest:
@@ -136,8 +154,7 @@ def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
         manifest = parse(envelope)
     except Malformed:
         return None
-    steps = vouching(trust, made_by, manifest.name, at, derived=bool(manifest.parents))
-    may = any(step.ok for step in steps)
+    may = vouching(trust, made_by, manifest.name, at, derived=bool(manifest.parents))
     return manifest.snapshot.size + SLACK if may else None
 
 
@@ -149,7 +166,9 @@ def _differences(manifest: Manifest, walked: Walked) -> list[Difference]:
 
 
 def _refused(walked: Walked, problem: Difference) -> Proof:
-    return Proof(manifest=None, steps=(), problems=(problem, *walked.unsafe), history="unknown")
+    return Proof(
+        manifest=None, authority=None, problems=(problem, *walked.unsafe), history="unknown"
+    )
 
 
 def _nobody(envelope: Envelope) -> Difference:
@@ -163,19 +182,26 @@ def _nobody(envelope: Envelope) -> Difference:
     )
 
 
-def _authority(steps: tuple[Step, ...]) -> list[Difference]:
-    if any(step.ok for step in steps):
+def _authority(authority: Authority) -> list[Difference]:
+    if authority:
         return []
-    told = "; ".join(f"key {step.input[:12]} {step.outcome}" for step in steps)
-    return [Difference(code="untrusted-key", path=CLAIM, expected="a producer", actual=told)]
+    if authority.able:
+        told = f"{authority.count.outcome}; {authority.why_not}".removesuffix("; ")
+        wanted = f"{authority.threshold} keys as {authority.role}"
+        return [Difference(code="too-few-keys", path=CLAIM, expected=wanted, actual=told)]
+    return [
+        Difference(
+            code="untrusted-key", path=CLAIM, expected="a producer", actual=authority.why_not
+        )
+    ]
 
 
-def _lineage(manifest: Manifest, steps: tuple[Step, ...], expect: Expectation) -> list[Difference]:
+def _lineage(manifest: Manifest, authority: Authority, expect: Expectation) -> list[Difference]:
     """A deriver makes new data from what was judged; what the ledger never saw is no parent.
 
     A producer may sign anything as theirs, so only a deriver's word is held against the ledger.
     """
-    if expect.judged is None or any(step.ok and step.rule == "producer-key" for step in steps):
+    if expect.judged is None or (authority and authority.role == "producer"):
         return []
     found = []
     for parent in manifest.parents:
@@ -188,7 +214,8 @@ def _lineage(manifest: Manifest, steps: tuple[Step, ...], expect: Expectation) -
     return [Difference(code="unknown-parent", path=CLAIM, actual=told) for told in found]
 
 
-def _claim(manifest: Manifest, expect: Expectation) -> list[Difference]:
+def objections(manifest: Manifest, expect: Expectation) -> list[Difference]:
+    """What stands against a claim by itself: name, time, version, profile."""
     found = []
     if expect.name and not expect.name.covers(manifest.name):
         found.append(("wrong-name", str(expect.name), str(manifest.name)))

@@ -1,9 +1,12 @@
-"""Keys and signatures: Ed25519, in DSSE envelopes.
+"""Keys and signatures: several kinds of key (:mod:`.schemes`), in DSSE envelopes.
 
 The bytes that are verified are the bytes that are parsed, and nothing is parsed before it is
 verified. A key id is a hint for people, never a decision: a signature counts for the key whose
-bytes verify it, and every key counts once. Ed25519 keys of small order verify signatures that
-nobody made, so they are refused when they are loaded.
+bytes verify it, and every key counts once. Keys that verify signatures which nobody made are
+refused when they are loaded.
+
+Whatever has a public key and signs is a :class:`Signer`: a PEM file, or a key that never leaves
+its device (`guards.integrations.securesystemslib`).
 
 DSSE: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
 """
@@ -14,83 +17,84 @@ import base64
 import binascii
 import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from guards.digest import canonical_json
 from guards.errors import Malformed, Untrusted, UsageError
+from guards.provenance import schemes
 from guards.provenance.strictjson import Node, loads
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MAX_SIGNATURES = 64
 # Commas and brackets of an envelope: nothing here is signed yet, so it costs next to nothing.
 MAX_MARKS = 1000
-_P = 2**255 - 19
-# y of the points of order 1, 2, 4 and 8 (RFC 8032's curve), and their non-canonical spellings;
-# tests/unit/provenance/test_signing.py multiplies each by 8 and finds the identity.
-_SMALL_ORDER_Y = frozenset(
-    {
-        0,
-        1,
-        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
-        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
-        _P - 1,
-        _P,
-        _P + 1,
-    }
-)
+# Asked with the file of an encrypted key; gives what to try.
+Passphrases = Callable[[Path], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """An Ed25519 public key; two with the same bytes are the same key, whatever they are called."""
+    """A public key: the canonical DER of its SPKI; the same bytes are the same key."""
 
-    raw: bytes
+    spki: bytes
 
     @property
     def keyid(self) -> str:
         """The sha256 of the key's SPKI form: a name for people and logs."""
-        return hashlib.sha256(self._spki(ser.Encoding.DER)).hexdigest()
+        return hashlib.sha256(self.spki).hexdigest()
+
+    @property
+    def scheme(self) -> str:
+        """The one way in which this key's signatures are read."""
+        return schemes.parsed(self.spki)[0].name
 
     @property
     def pem(self) -> bytes:
         """The key as SPKI PEM."""
-        return self._spki(ser.Encoding.PEM)
+        text = base64.b64encode(self.spki).decode()
+        lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+        return "\n".join(
+            ["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""]
+        ).encode()
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Tell whether this key made `signature` over `message`."""
-        try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
+        return schemes.verifies(self.spki, signature, message)
 
-    def _spki(self, encoding: ser.Encoding) -> bytes:
-        key = Ed25519PublicKey.from_public_bytes(self.raw)
-        return key.public_bytes(encoding, ser.PublicFormat.SubjectPublicKeyInfo)
+
+class Signer(Protocol):
+    """What signs: the public key, which fixes the scheme, and signatures over any bytes."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The key by which the signatures verify."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of `message`, in the public key's scheme."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """An Ed25519 key that signs; its bytes never appear in a message or a log."""
+    """A key of ours that signs; its bytes never appear in a message or a log."""
 
-    _key: Ed25519PrivateKey
+    _key: Any
 
     @property
     def public(self) -> PublicKey:
         """The other half."""
-        return PublicKey(
-            self._key.public_key().public_bytes(ser.Encoding.Raw, ser.PublicFormat.Raw)
-        )
+        return PublicKey(schemes.spki(self._key.public_key()))
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte signature of `message`."""
-        return self._key.sign(message)
+        """The signature of `message`."""
+        return schemes.scheme_of(self._key.public_key()).sign(self._key, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,59 +119,87 @@ class Envelope:
         )
 
 
-def generate(out: Path) -> PublicKey:
-    """Write a new key pair `key.pem` (mode 600) and `key.pub` into `out`; never overwrites."""
-    key = Ed25519PrivateKey.generate()
-    secret = key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
-    public = PrivateKey(key).public
+def generate(out: Path, option: str = "ed25519", passphrase: bytes | None = None) -> PublicKey:
+    """Write a new key pair `key.pem` (mode 600) and `key.pub` into `out`; never overwrites.
+
+    `option` is a kind of key out of `schemes.OPTIONS`; with a passphrase `key.pem` is encrypted.
+    """
     taken = [path for path in (out / "key.pem", out / "key.pub") if path.exists()]
     if taken:
         raise UsageError(f"{taken[0]} exists; a key is never overwritten, choose another --out")
+    if passphrase == b"":
+        raise UsageError("an empty passphrase keeps nobody out; give another, or none")
+    key = PrivateKey(schemes.OPTIONS[option].make())
+    locked = ser.BestAvailableEncryption(passphrase) if passphrase else ser.NoEncryption()
+    secret = key._key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, locked)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path, data, mode in (
-            (out / "key.pem", secret, 0o600),
-            (out / "key.pub", public.pem, 0o644),
-        ):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with os.fdopen(os.open(path, flags, mode), "wb") as file:
-                file.write(data)
+        _write_new(out / "key.pem", secret, 0o600)
+        _write_new(out / "key.pub", key.public.pem, 0o644)
     except OSError as error:
         raise UsageError(f"cannot write a key to {out}: {error.strerror}") from error
-    return public
+    return key.public
 
 
-def load_private(path: Path) -> PrivateKey:
-    """Read an unencrypted PKCS#8 PEM Ed25519 key."""
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
+        file.write(data)
+
+
+def load_private(path: Path, passphrases: Passphrases = lambda path: ()) -> PrivateKey:
+    """Read a PEM private key; for an encrypted one `passphrases` is asked what to try."""
     try:
-        key = ser.load_pem_private_key(path.read_bytes(), password=None)
+        pem = path.read_bytes()
     except OSError as error:
         raise UsageError(f"private key {path}: {error.strerror}") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    try:
+        key = _opened(pem, path, passphrases)
+        schemes.sound(schemes.spki(key.public_key()))
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(f"private key {path}: {error}") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(f"private key {path}: not an Ed25519 key; make one with toadstone keygen")
     return PrivateKey(key)
 
 
-def load_public(path: Path) -> PublicKey:
-    """Read an SPKI PEM Ed25519 key; keys of small order are refused."""
+def _opened(pem: bytes, path: Path, passphrases: Passphrases) -> Any:
+    """The key inside a PEM; the passphrase that opens it is not kept."""
     try:
-        key = ser.load_pem_public_key(path.read_bytes())
+        return ser.load_pem_private_key(pem, password=None)
+    except TypeError:  # so `cryptography` says that a key is encrypted
+        pass
+    tried = False
+    for passphrase in passphrases(path):
+        tried = True
+        try:
+            return ser.load_pem_private_key(pem, password=passphrase)
+        except ValueError:
+            continue
+    if tried:
+        raise UsageError(f"private key {path}: no passphrase given opens it")
+    raise UsageError(
+        f"private key {path}: is encrypted; run at a terminal, or name a variable that holds the "
+        "passphrase: --passphrase-env VARIABLE"
+    )
+
+
+def load_public(path: Path) -> PublicKey:
+    """Read an SPKI PEM public key; one for which anybody could sign is refused."""
+    try:
+        pem = path.read_bytes()
     except OSError as error:
         raise UsageError(f"public key {path}: {error.strerror}") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    try:
+        return checked(schemes.from_pem(pem), str(path))
+    except ValueError as error:
         raise Untrusted(f"public key {path}: {error}") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise Untrusted(f"public key {path}: not an Ed25519 key")
-    return checked(key.public_bytes(ser.Encoding.Raw, ser.PublicFormat.Raw), str(path))
 
 
-def checked(raw: bytes, where: str) -> PublicKey:
-    """Make 32 bytes a public key, unless it is one of those that verify what nobody signed."""
-    if len(raw) != 32 or int.from_bytes(raw, "little") & ~(1 << 255) in _SMALL_ORDER_Y:
-        raise Untrusted(f"public key {where}: a key of small order verifies anything; refused")
-    return PublicKey(raw)
+def checked(spki: bytes, where: str) -> PublicKey:
+    """Make a DER SPKI a public key, unless it is one that verifies what nobody signed."""
+    try:
+        return PublicKey(schemes.sound(spki))
+    except ValueError as error:
+        raise Untrusted(f"public key {where}: {error}") from error
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -176,23 +208,28 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign(payload: bytes, key: PrivateKey, payload_type: str = PAYLOAD_TYPE) -> Envelope:
+def sign(payload: bytes, key: Signer, payload_type: str = PAYLOAD_TYPE) -> Envelope:
     """Wrap and sign a payload."""
     unsigned = Envelope(payload_type=payload_type, payload=payload, signatures=())
     return add_signature(unsigned, key)
 
 
-def add_signature(envelope: Envelope, key: PrivateKey) -> Envelope:
-    """The envelope with one more signature; signing twice with one key changes nothing."""
-    message = pae(envelope.payload_type, envelope.payload)
-    if key.public in signers(envelope, [key.public]):
+def add_signature(envelope: Envelope, key: Signer) -> Envelope:
+    """The envelope with one more signature; signing twice with one key changes nothing.
+
+    UsageError where a signer gives what its public key does not verify: a device that was set to
+    another scheme would else be noticed by those who verify, and only then.
+    """
+    message, public = pae(envelope.payload_type, envelope.payload), key.public
+    if public in signers(envelope, [public]):
         return envelope
-    signature = (key.public.keyid, key.sign(message))
-    return Envelope(
-        payload_type=envelope.payload_type,
-        payload=envelope.payload,
-        signatures=(*envelope.signatures, signature),
-    )
+    signature = key.sign(message)
+    if not public.verifies(signature, message):
+        raise UsageError(
+            f"key {public.keyid[:12]}: its signer gave no signature that verifies as "
+            f"{public.scheme}; nothing was signed"
+        )
+    return replace(envelope, signatures=(*envelope.signatures, (public.keyid, signature)))
 
 
 def parse_envelope(data: bytes, what: str = "envelope") -> Envelope:
@@ -256,6 +293,8 @@ def _base64(node: Node) -> bytes:
     """Standard or URL-safe base64, as DSSE allows; nothing else is skipped over."""
     text = node.text().replace("-", "+").replace("_", "/")
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         node.refuse("not base64")
+    # The last letter has bits to spare: one payload, one spelling.
+    return data if base64.b64encode(data).decode() == text else node.refuse("not base64")

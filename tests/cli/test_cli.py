@@ -22,9 +22,12 @@ from guards.errors import UsageError
 
 POLICY = 'rules = ["integrity", "provenance"]\nrequired = ["integrity", "provenance"]\n'
 CONTRACT = {
-    "keygen": ["--out"],
+    "keygen": ["--out", "--type", "--encrypt", "--passphrase-env"],
     "trust init": ["--out", "--key", "--name", "--role"],
     "trust add-key": ["--trust", "--key", "--name", "--role"],
+    "trust revoke": ["--trust", "--key", "--reason", "--since"],
+    "trust threshold": ["--trust", "--name", "--role"],
+    "trust explain": ["MANIFEST", "--trust", "--name", "--at", "--dataset-version"],
     "sign": ["DATASET", "--key", "--name", "--dataset-version", "--source", "--expires", "--out"],
     "verify": [
         "DATASET",

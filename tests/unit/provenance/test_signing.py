@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from guards.errors import Malformed, Untrusted, UsageError
-from guards.provenance import signing
+from guards.provenance import schemes
 from guards.provenance.signing import (
     PAYLOAD_TYPE,
     Envelope,
@@ -36,6 +36,10 @@ DSSE = json.loads((Path(__file__).parents[2] / "vectors" / "dsse.json").read_tex
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P
 ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+# RFC 8410: what goes before the 32 bytes of a key.
+ED25519 = bytes.fromhex("302a300506032b6570032100")
 
 
 def add(one: tuple[int, int], two: tuple[int, int]) -> tuple[int, int]:
@@ -75,25 +79,25 @@ def test_the_curve_arithmetic_of_this_test_knows_the_base_point():
     assert times(8, (x_of(base_y), base_y)) != (0, 1)
 
 
-@pytest.mark.parametrize("y", sorted(signing._SMALL_ORDER_Y))
+@pytest.mark.parametrize("y", sorted(schemes._SMALL_ORDER_Y))
 def test_eight_times_each_refused_point_is_the_identity(y):
     assert times(8, (x_of(y % P), y % P)) == (0, 1)
 
 
 def test_no_point_of_small_order_is_forgotten():
     """The eight points killed by 8 are the multiples of any one of order 8."""
-    y = next(y for y in signing._SMALL_ORDER_Y if times(4, (x_of(y % P), y % P)) != (0, 1))
+    y = next(y for y in schemes._SMALL_ORDER_Y if times(4, (x_of(y % P), y % P)) != (0, 1))
     found = {times(n, (x_of(y), y))[1] for n in range(8)}
     # A y below 19 can also be written as y + P in 255 bits: the spellings that are not canonical.
-    assert found | {y + P for y in found if y + P < 2**255} == signing._SMALL_ORDER_Y
+    assert found | {y + P for y in found if y + P < 2**255} == schemes._SMALL_ORDER_Y
 
 
 @pytest.mark.parametrize("sign_bit", [0, 1])
-@pytest.mark.parametrize("y", sorted(signing._SMALL_ORDER_Y))
+@pytest.mark.parametrize("y", sorted(schemes._SMALL_ORDER_Y))
 def test_keys_of_small_order_are_refused_when_they_are_loaded(y, sign_bit, tmp_path):
     raw = (y | sign_bit << 255).to_bytes(32, "little")
     with pytest.raises(Untrusted, match="small order"):
-        checked(raw, "here")
+        checked(ED25519 + raw, "here")
     pem = ed25519.Ed25519PublicKey.from_public_bytes(raw).public_bytes(
         ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo
     )
@@ -105,13 +109,22 @@ def test_keys_of_small_order_are_refused_when_they_are_loaded(y, sign_bit, tmp_p
 def test_an_identity_key_would_verify_what_nobody_signed():
     """Why they are refused: cryptography itself accepts R = identity, S = 0 for any message."""
     identity = (1).to_bytes(32, "little")
-    assert PublicKey(identity).verifies(identity + bytes(32), b"any message")
+    assert PublicKey(ED25519 + identity).verifies(identity + bytes(32), b"any message")
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_key_has_32_bytes(length):
+    lengths = bytes([0x2A - 32 + length]), bytes([0x21 - 32 + length])
+    prefix = b"\x30" + lengths[0] + ED25519[2:10] + lengths[1] + b"\0"
     with pytest.raises(Untrusted):
-        checked(b"\x09" * length, "here")
+        checked(prefix + b"\x09" * length, "here")
+
+
+def test_a_point_has_one_spelling():
+    """y and y + P are the same point; a key in two spellings would count as two keys."""
+    for y in (3, 4, 18):
+        with pytest.raises(Untrusted, match="canonical"):
+            checked(ED25519 + (y + P).to_bytes(32, "little"), "here")
 
 
 def test_a_signature_with_an_s_beyond_the_order_is_refused(key):
@@ -269,16 +282,16 @@ def test_a_key_never_shows_itself(key):
 
 
 def test_keys_of_another_kind_are_refused(tmp_path):
-    other = ec.generate_private_key(ec.SECP256R1())
+    other = ec.generate_private_key(ec.SECP256K1())
     (tmp_path / "key.pem").write_bytes(
         other.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
     )
     (tmp_path / "key.pub").write_bytes(
         other.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo)
     )
-    with pytest.raises(UsageError, match="not an Ed25519 key"):
+    with pytest.raises(UsageError, match="secp256k1 keys are not used here"):
         load_private(tmp_path / "key.pem")
-    with pytest.raises(Untrusted, match="not an Ed25519 key"):
+    with pytest.raises(Untrusted, match="secp256k1 keys are not used here"):
         load_public(tmp_path / "key.pub")
 
 

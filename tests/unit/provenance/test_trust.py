@@ -6,10 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from guards.digest import digest_json
 from guards.errors import GuardError, Untrusted, UsageError
 from guards.provenance.manifest import UNNAMED, Name, parse_name
 from guards.provenance.signing import load_public
-from guards.provenance.trust import ROLES, TrustedKey, add, create, load, parse_time
+from guards.provenance.trust import (
+    ROLES,
+    Revocation,
+    Threshold,
+    TrustedKey,
+    add,
+    create,
+    load,
+    parse_time,
+    require,
+)
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -62,7 +73,10 @@ def test_about_what_has_no_name_everybody_with_the_role_may_speak(keys):
 
 
 def test_a_decision_explains_itself(keys, trust):
-    steps = trust.authorise(trust.public, "producer", parse_name("acme/flights"), NOW)
+    authority = trust.authorise(trust.public, "producer", parse_name("acme/flights"), NOW)
+    steps = authority.steps
+    assert authority
+    assert authority.count.outcome == "1 of 1 key needed"
     assert {step.input for step in steps} == {key.keyid for key in trust.public}
     assert [step.ok for step in steps].count(True) == 1
     assert all(step.rule == "producer-key" and step.outcome for step in steps)
@@ -80,14 +94,47 @@ def test_a_directory_reads_what_it_writes(keys, tmp_path):
         add(tmp_path / "trust", trusted(keys, names=("other/*",)))
 
 
+def test_a_directory_keeps_dates_reasons_comments_and_thresholds(keys, tmp_path):
+    revoked = Revocation(since=NOW, reason='a "lost" laptop\\\n\x7f\u00e9 \U0001f4bb')
+    first = trusted(keys, valid_from=NOW, revoked=revoked, comment="of the \t night shift")
+    create(tmp_path, first)
+    asked = [
+        Threshold(role="producer", names=("acme/*", 'o"dd'), threshold=2),
+        Threshold(role="deriver", names=("*",), threshold=3),
+    ]
+    for one in asked:
+        require(tmp_path, one)
+    add(tmp_path, trusted(keys, "scanner"))
+    found = load(tmp_path)
+    assert found.keys == (first, trusted(keys, "scanner"))
+    assert found.thresholds == tuple(asked)
+    require(tmp_path, Threshold(role="deriver", names=("*",), threshold=1))
+    assert [one.threshold for one in load(tmp_path).thresholds] == [2, 1]
+
+
+def test_a_directory_of_old_is_read_and_keeps_its_digest(keys, tmp_path):
+    """Without schemes, dates and thresholds; old records name it by this digest."""
+    create(tmp_path, trusted(keys))
+    path = tmp_path / "trust.toml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("scheme")]
+    path.write_text("\n".join(lines))
+    described = [[load_public(keys.pub("producer")).keyid, ["producer"], ["acme/*"], ""]]
+    assert load(tmp_path).digest == digest_json(described)
+
+
 def test_the_digest_names_what_is_trusted(keys, tmp_path):
     digests = set()
     for index, more in enumerate(
-        ({}, {"names": ("b/*",)}, {"roles": ("scanner",)}, {"expires": NOW})
+        (
+            *({}, {"names": ("b/*",)}, {"roles": ("scanner",)}, {"expires": NOW}),
+            *({"valid_from": NOW}, {"revoked": Revocation(since=NOW, reason="lost")}),
+        )
     ):
         create(tmp_path / str(index), trusted(keys, **more))
         digests.add(load(tmp_path / str(index)).digest)
-    assert len(digests) == 4
+    require(tmp_path / "0", Threshold(role="producer", names=("*",), threshold=2))
+    digests.add(load(tmp_path / "0").digest)
+    assert len(digests) == 7
 
 
 DOUBTFUL = {
@@ -107,6 +154,30 @@ DOUBTFUL = {
     "a version of tomorrow": ("version = 1", "version = 2"),
     "no version": ("version = 1", ""),
     "a field at the top": ("version = 1", "version = 1\nthreshold = 2"),
+    "a scheme that is not the key's": ('scheme = "ed25519"', 'scheme = "rsassa-pss-sha256"'),
+    "a revocation without a reason": ("[[key]]", "[[key]]\nrevoked = { since = 2026-01-01 }"),
+    "a revocation without a date": ("[[key]]", '[[key]]\nrevoked = { reason = "lost" }'),
+    "a revocation that is a date": ("[[key]]", "[[key]]\nrevoked = 2026-01-01"),
+    "a reason of nothing": (
+        "[[key]]",
+        '[[key]]\nrevoked = { since = 2026-01-01, reason = " " }',
+    ),
+    "a beginning that is no date": ("[[key]]", '[[key]]\nvalid_from = "soon"'),
+    **{
+        f"a threshold: {text}": ("version = 1", f"version = 1\n[[threshold]]\n{text}")
+        for text in (
+            'role = "producer"\nnames = ["a/*"]',
+            'role = "producer"\nthreshold = 2',
+            'names = ["a/*"]\nthreshold = 2',
+            'role = "producer"\nnames = "a/*"\nthreshold = 2',
+            'role = "producer"\nnames = []\nthreshold = 2',
+            'role = "producer"\nnames = ["a/*"]\nthreshold = 0',
+            'role = "producer"\nnames = ["a/*"]\nthreshold = true',
+            'role = "producer"\nnames = ["a/*"]\nthreshold = "2"',
+            'role = "producer"\nnames = ["a/*"]\nthreshold = 2\nof = 3',
+            'role = "scanner"\nnames = ["a/*"]\nthreshold = 2',
+        )
+    },
     "one key where a list is meant": ("[[key]]", "[key]"),
     "keys that are no tables": ("[[key]]", "key = [1]\n[[other]]"),
     "a key elsewhere": ('file = "keys/', 'file = "../keys/'),
