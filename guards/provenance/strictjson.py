@@ -169,21 +169,29 @@ def _finite(text: str) -> float:
 
 def _bounded(root: Any, long_text: frozenset[str]) -> None:
     """Refuse deep nesting, long strings and lone surrogates, without recursion."""
-    stack: list[tuple[Any, int, bool]] = [(root, 0, False)]
+    _bounded_text(root, long=False)
+    stack: list[tuple[Any, int]] = [(root, 0)]
     while stack:
-        value, depth, long = stack.pop()
+        value, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
-        match value:
-            case str():
-                value.encode()  # a lone surrogate raises UnicodeEncodeError
-                if len(value) > MAX_TEXT and not long:
-                    raise Malformed(f"a string is longer than {MAX_TEXT} characters")
-            case list():
-                stack += [(item, depth + 1, False) for item in value]
-            case dict():
-                stack += [(key, depth + 1, False) for key in value]
-                stack += [
-                    (item, depth + 1, depth == 0 and key in long_text)
-                    for key, item in value.items()
-                ]
+        if isinstance(value, dict):
+            for key, item in value.items():
+                _bounded_text(key, long=False)
+                _bounded_text(item, long=depth == 0 and key in long_text)
+            value = value.values()
+        elif isinstance(value, list):
+            for item in value:
+                _bounded_text(item, long=False)
+        else:
+            continue
+        stack += [(item, depth + 1) for item in value if isinstance(item, dict | list)]
+
+
+def _bounded_text(value: Any, *, long: bool) -> None:
+    if not isinstance(value, str):
+        return
+    if not value.isascii():
+        value.encode()  # a lone surrogate raises UnicodeEncodeError
+    if len(value) > MAX_TEXT and not long:
+        raise Malformed(f"a string is longer than {MAX_TEXT} characters")
