@@ -26,7 +26,7 @@ _BATCH = 1 << 20
 _TOGETHER = 16
 # The most files that are open at once, below the least limit that systems have.
 _UNDER_WAY = 160
-HEX = re.compile(r"[0-9a-f]{64}")
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 # An open file, its size and the numbers of its chunks; then one of those and its leaf.
 Wanted = tuple[int, int, Sequence[int]]
@@ -40,7 +40,7 @@ class Digest:
     hex: str
 
     def __post_init__(self) -> None:
-        if not HEX.fullmatch(self.hex):
+        if not _HEX.fullmatch(self.hex):
             raise ValueError(f"not a sha256 in lower-case hexadecimal: {self.hex[:80]!r}")
 
     def __str__(self) -> str:

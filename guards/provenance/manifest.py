@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from guards.digest import HEX, Digest, chunk_count, merkle_root
+from guards.digest import Digest, chunk_count, merkle_root
 from guards.errors import GuardError, Malformed, UsageError
 from guards.provenance.roles import Roles, from_columns
 from guards.provenance.signing import Envelope, make_statement, statement
@@ -26,6 +26,7 @@ PREDICATE = "https://toadstone.dev/dataset-manifest/v1"
 # Listed in one manifest, of all its files; 1.6 TB. Files beyond are proved whole or not at all.
 MAX_CHUNKS = 200_000
 _PLAIN_PATH = re.compile(r"\w[\w.+=-]*(?:/\w[\w.+=-]*)*", re.ASCII)
+_USUAL = frozenset({"path", "size", "sha256"})
 _PART = re.compile(r"[^/\\]{1,255}")
 
 
@@ -249,12 +250,16 @@ def _files(node: Node) -> Snapshot:
 
 def _usual(value: Any) -> Entry | None:
     """A file that is as most are, read at a tenth of the cost; nothing for all that is not."""
-    match value:
-        case {"path": str(path), "size": int(size), "sha256": str(digest), **rest} if not rest:
-            plain = type(size) is int and size >= 0 and _PLAIN_PATH.fullmatch(path)
-            if plain and HEX.fullmatch(digest):
-                return Entry(path=path, size=size, digest=Digest(digest))
-    return None
+    if type(value) is not dict or value.keys() != _USUAL:
+        return None
+    path, size, digest = value["path"], value["size"], value["sha256"]
+    usual = type(path) is str and type(size) is int and type(digest) is str and size >= 0
+    if not usual or not _PLAIN_PATH.fullmatch(path):
+        return None
+    try:
+        return Entry(path=path, size=size, digest=Digest(digest))
+    except ValueError:
+        return None
 
 
 def _file(item: Node) -> Entry:

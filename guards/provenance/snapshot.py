@@ -33,6 +33,8 @@ WARNINGS = frozenset({"hardlink"})
 TOO_LARGE = "too-large"
 # Names that nobody could object to, and most are; all others are looked at letter by letter.
 _PLAIN = re.compile(r"\w(?:[\w .+=-]*[\w+=-])?", re.ASCII)
+# So many characters have at most four times as many bytes, and no more slashes than may be.
+_SHORT = min(MAX_NAME // 4, MAX_DEPTH)
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -157,11 +159,11 @@ class Reading:
     @property
     def entry(self) -> Entry:
         """The file by its digest; all leaves must have come."""
+        if self.size <= CHUNK:
+            return Entry(path=self.path, size=self.size, digest=Digest(self.leaves[0].hex()))
         chunks = tuple(self.leaves[number] for number in range(chunk_count(self.size)))
         digest = Digest(merkle_root(chunks).hex())
-        return Entry(
-            path=self.path, size=self.size, digest=digest, chunks=chunks if len(chunks) > 1 else ()
-        )
+        return Entry(path=self.path, size=self.size, digest=digest, chunks=chunks)
 
 
 def take(dataset: Path, most: int | None = None, look: Look = Look()) -> Walked:
@@ -466,14 +468,18 @@ def _refusal(name: str, path: str, mode: int) -> str:
         return "name-unprintable"
     if not plain and _is_deceptive(name):
         return "name-deceptive"
-    long_name = len(path.rpartition("/")[2].encode()) > MAX_NAME  # NFC can be longer than NFD
-    if long_name or len(path.encode()) > MAX_PATH or path.count("/") > MAX_DEPTH:
+    if len(path) > _SHORT and _is_too_long(path):
         return "path-too-long"
     if stat.S_ISLNK(mode):
         return "link"
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         return "special-file"
     return "hidden" if name.startswith(".") else ""
+
+
+def _is_too_long(path: str) -> bool:
+    long_name = len(path.rpartition("/")[2].encode()) > MAX_NAME  # NFC can be longer than NFD
+    return long_name or len(path.encode()) > MAX_PATH or path.count("/") > MAX_DEPTH
 
 
 def _is_deceptive(name: str) -> bool:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NoReturn
 
 from guards.digest import Digest
@@ -126,7 +127,7 @@ def loads(
             parse_int=_integer,
             parse_float=_finite,
         )
-        _bounded(value, frozenset(long_text))
+        _bounded(value, frozenset(long_text), texts=not _are_short(data))
     except RecursionError as error:
         raise Malformed(f"nested deeper than {MAX_DEPTH}", what) from error
     except UnicodeError as error:
@@ -167,25 +168,35 @@ def _finite(text: str) -> float:
     return value
 
 
-def _bounded(root: Any, long_text: frozenset[str]) -> None:
-    """Refuse deep nesting, long strings and lone surrogates, without recursion."""
-    _bounded_text(root, long=False)
-    stack: list[tuple[Any, int]] = [(root, 0)]
-    while stack:
-        value, depth = stack.pop()
+def _are_short(data: bytes) -> bool:
+    """Whether no string is long or holds a surrogate: without escapes the quotes tell."""
+    plain = b"\\" not in data and data.isascii()
+    return plain and max(map(len, data.split(b'"'))) <= MAX_TEXT
+
+
+def _bounded(root: Any, long_text: frozenset[str], *, texts: bool) -> None:
+    """Refuse deep nesting and, in `texts`, what is too long or no text; without recursion."""
+    if texts:
+        _bounded_text(root, long=False)
+    level, depth = [root], 0
+    while level := [value for value in level if isinstance(value, dict | list)]:
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
-        if isinstance(value, dict):
-            for key, item in value.items():
-                _bounded_text(key, long=False)
-                _bounded_text(item, long=depth == 0 and key in long_text)
-            value = value.values()
-        elif isinstance(value, list):
-            for item in value:
-                _bounded_text(item, long=False)
-        else:
-            continue
-        stack += [(item, depth + 1) for item in value if isinstance(item, dict | list)]
+        if texts:
+            for value in level:
+                _bounded_texts(value, long_text if depth == 0 else frozenset())
+        level = list(chain.from_iterable(v.values() if type(v) is dict else v for v in level))
+        depth += 1
+
+
+def _bounded_texts(value: dict[str, Any] | list[Any], long_text: frozenset[str]) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _bounded_text(item, long=False)
+        return
+    for key, item in value.items():
+        _bounded_text(key, long=False)
+        _bounded_text(item, long=key in long_text)
 
 
 def _bounded_text(value: Any, *, long: bool) -> None:
