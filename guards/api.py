@@ -70,8 +70,14 @@ def verify(
     version: int | None = None,
     at: datetime | None = None,
     state: PathLike | None = None,
+    index: PathLike | None = None,
+    full: bool = False,
 ) -> Proof:
-    """Hold bytes against their signed claim; the proof is true when nothing stands against it."""
+    """Hold bytes against their signed claim; the proof is true when nothing stands against it.
+
+    `index` is a file in which this user remembers what was read, so that the next time costs what
+    changed; `full` reads every byte all the same.
+    """
     return _verify(
         Claimed(
             dataset=Path(dataset),
@@ -82,6 +88,8 @@ def verify(
             at=at,
             state=Memory(Path(state)) if state else None,
             profile=profile_path(Path(dataset)),
+            index=_path(index),
+            full=full,
         )
     )
 

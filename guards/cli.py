@@ -1,7 +1,7 @@
 """The command `toadstone`: parse, call, print. What it does lives in the library.
 
 Exit status, in every output format: 0 PASS or done, 1 we broke, 2 usage, 3 nothing to examine,
-11 QUARANTINE, 12 BLOCK or refused. A crash can never be read as a verdict.
+10 a part holds, 11 QUARANTINE, 12 BLOCK or refused. A crash can never be read as a verdict.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from guards.inputs import AskedModel
     from guards.provenance.manifest import Name
     from guards.provenance.memory import Memory
+    from guards.provenance.part import Range
     from guards.provenance.signing import PrivateKey
     from guards.provenance.trust import Trust, TrustedKey
     from guards.release import Wanted
+    from guards.verify import Claimed
 
 Options = argparse.Namespace
 INTERRUPTED = 130
+# A part that holds is no PASS: whoever goes on at 0 only does not go on.
+PART = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -361,9 +365,22 @@ def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "verify", _run_verify, "hold bytes against their signed claim")
     parser.add_argument("dataset", type=Path, metavar="DATASET")
     _claim_options(parser, required=True)
-    parser.add_argument("--full", action="store_true", help="read every byte (always so today)")
     parser.add_argument(
         "--profile", type=Path, metavar="F", help="hold it against the claim; DATASET.profile"
+    )
+    parser.add_argument(
+        "--index", type=Path, metavar="FILE", help="remember here what was read, and read it once"
+    )
+    parser.add_argument("--full", action="store_true", help="read every byte, whatever the index")
+    parser.add_argument(
+        "--repair-list", type=Path, metavar="F", help="the byte ranges to fetch again, JSON lines"
+    )
+    part = parser.add_argument_group(f"a part, which never is a PASS: exit status {PART} or 12")
+    part.add_argument(
+        "--files", action="append", default=[], metavar="GLOB", help="these; * is anything"
+    )
+    part.add_argument(
+        "--range", action="append", default=[], metavar="FILE:OFFSET:LENGTH", help="these bytes"
     )
 
 
@@ -379,30 +396,64 @@ def _claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _run_verify(options: Options) -> int:
-    from guards.publish import manifest_path, profile_path
-    from guards.verify import Claimed, verify
+    from guards.verify import look, repairs
 
     for what in ("manifest", "profile"):
         path = getattr(options, what)
         if path and not path.exists():
             raise UsageError(f"{what} {path}: there is no such file")
-
-    proof = verify(
-        Claimed(
-            dataset=options.dataset,
-            manifest=options.manifest or manifest_path(options.dataset),
-            trust=_load_trust(options),
-            name=_name(options),
-            version=options.dataset_version,
-            at=_at(options),
-            state=_memory(options),
-            profile=options.profile or profile_path(options.dataset),
-        )
-    )
-    if options.profile and proof.manifest and not proof.manifest.profile:
+    if options.files or options.range:
+        return _run_verify_part(options)
+    with console.reading(options.quiet) as tick:
+        claimed = _claimed(options, tick)
+        done = look(claimed)
+    manifest = done.proof.manifest
+    if options.profile and manifest and not manifest.profile:
         raise UsageError(f"--profile {options.profile}: the signed manifest claims no profile")
-    console.proof(proof, str(options.dataset), options.format)
-    return 0 if proof else 12
+    if options.repair_list:
+        _write_ranges(options.repair_list, repairs(claimed, done))
+    console.verified(done, str(options.dataset), options.format)
+    return 0 if done.proof else 12
+
+
+def _run_verify_part(options: Options) -> int:
+    from guards.provenance.part import parse_range
+    from guards.verify import look_at_part
+
+    ranges = tuple(parse_range(text) for text in options.range)
+    with console.reading(options.quiet) as tick:
+        found = look_at_part(_claimed(options, tick), tuple(options.files), ranges)
+    if options.repair_list:
+        _write_ranges(options.repair_list, found.damage)
+    console.part(found, str(options.dataset), options.format)
+    return PART if found.holds else 12
+
+
+def _claimed(options: Options, tick: Callable[[int, int], None]) -> Claimed:
+    from guards.publish import manifest_path, profile_path
+    from guards.verify import Claimed
+
+    return Claimed(
+        dataset=options.dataset,
+        manifest=options.manifest or manifest_path(options.dataset),
+        trust=_load_trust(options),
+        name=_name(options),
+        version=options.dataset_version,
+        at=_at(options),
+        state=_memory(options),
+        profile=options.profile or profile_path(options.dataset),
+        index=options.index,
+        full=options.full,
+        tick=tick,
+    )
+
+
+def _write_ranges(path: Path, ranges: Sequence[Range]) -> None:
+    lines = [
+        json.dumps({"path": one.path, "offset": one.offset, "length": one.length}) + "\n"
+        for one in ranges
+    ]
+    _write(path, "".join(lines).encode())
 
 
 def _scan(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -11,9 +11,10 @@ import io
 import json
 import os
 import sys
+import time
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
     from guards.contracts import Checked
     from guards.provenance.decision import Decision
     from guards.provenance.ledger import Log
-    from guards.provenance.proof import Proof
+    from guards.provenance.manifest import Manifest
+    from guards.provenance.part import Part
+    from guards.provenance.snapshot import Difference
     from guards.scan import Scanned
+    from guards.verify import Verified
 
 SHOWN = 5  # rows named for a person
+TICK = 0.1  # seconds, at least, from one look of the progress bar to the next
 COLOURS = {"PASS": "green", "QUARANTINE": "yellow", "BLOCK": "red"}
 
 
@@ -72,22 +77,23 @@ def crash(problem: Exception, form: str) -> None:
         print(json.dumps({"error": type(problem).__name__, "reasons": [str(problem)], "exit": 1}))
 
 
-def proof(found: Proof, dataset: str, form: str) -> None:
+def verified(done: Verified, dataset: str, form: str) -> None:
     """The answer of `verify`: the differences, and what was decided on the way."""
-    manifest = found.manifest
+    found, manifest = done.proof, done.proof.manifest
+    size = done.found.size
+    if done.told:
+        say(f"index: {done.told}")
     if form == "json":
         document = {
             "ok": bool(found),
             "dataset": dataset,
-            "name": str(manifest.name) if manifest else None,
-            "version": manifest.version if manifest else None,
-            "root": str(manifest.snapshot.root) if manifest else None,
+            **_claim(manifest),
             "signers": list(found.signers),
             "history": found.history,
-            "problems": [
-                {"code": p.code, "path": p.path, "expected": p.expected, "actual": p.actual}
-                for p in found.problems
-            ],
+            "bytes": size,
+            "unread": done.unread,
+            "index": done.told,
+            "problems": _problems(found.problems),
         }
         print(json.dumps(document))
         return
@@ -95,7 +101,9 @@ def proof(found: Proof, dataset: str, form: str) -> None:
         print(problem)
     if found and manifest:
         files, history = len(manifest.snapshot.files), found.history
-        print(f"OK {manifest.name} version {manifest.version}: {files} files, history {history}")
+        unread = f"; {done.unread} of {size} bytes not read: unchanged by their times"
+        told = f"OK {manifest.name} version {manifest.version}: {files} files, history {history}"
+        print(printable(told + (unread if done.unread else "")))
     else:
         print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems")
 
@@ -139,6 +147,73 @@ def new_passphrase(variables: Sequence[str]) -> bytes:
     if not variables and getpass.getpass("once more: ").encode() != chosen[0]:
         raise UsageError("these were two different passphrases; no key was made")
     return chosen[0]
+
+
+def part(found: Part, dataset: str, form: str) -> None:
+    """The answer about a part: `ok`, which is about the whole, is false whatever it says."""
+    manifest = found.manifest
+    files, size = len(manifest.snapshot.files), manifest.snapshot.size
+    if form == "json":
+        document = {
+            "ok": False,
+            "dataset": dataset,
+            **_claim(manifest),
+            "part": {"holds": found.holds, "files": found.files, "bytes": found.size},
+            "of": {"files": files, "bytes": size},
+            "problems": _problems(found.problems),
+        }
+        print(json.dumps(document))
+        return
+    for problem in found.problems:
+        print(problem)
+    told = f"{found.files} of {files} files, {found.size} of {size} bytes"
+    if found.holds:
+        name = f"{manifest.name} version {manifest.version}"
+        print(printable(f"PART of {name} holds: {told}; nothing is said of the rest"))
+    else:
+        print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems in a part, {told}")
+
+
+def _claim(manifest: Manifest | None) -> dict[str, object]:
+    return {
+        "name": str(manifest.name) if manifest else None,
+        "version": manifest.version if manifest else None,
+        "root": str(manifest.snapshot.root) if manifest else None,
+    }
+
+
+def _problems(problems: Iterable[Difference]) -> list[dict[str, str]]:
+    return [
+        {"code": p.code, "path": p.path, "expected": p.expected, "actual": p.actual}
+        for p in problems
+    ]
+
+
+@contextmanager
+def reading(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Bytes read, their rate and the time left, on stderr when a person is there to see it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=stderr(), transient=True) as bar:
+        task, shown = bar.add_task("", total=None), 0.0
+
+        def tick(done: int, total: int) -> None:
+            nonlocal shown
+            if time.monotonic() - shown > TICK:
+                shown = time.monotonic()
+                bar.update(task, completed=done, total=total or None)
+
+        yield tick
 
 
 @contextmanager

@@ -13,15 +13,24 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 CHUNK = 8 * 1024 * 1024
-# The most jobs of one file, however large it says it is.
-_JOBS = 4096
+# What a worker reads at once stays in its cache; small files share a job, up to so many bytes.
+_BUFFER = 1 << 18
+_BATCH = 1 << 20
+_TOGETHER = 16
+# The most files that are open at once, below the least limit that systems have.
+_UNDER_WAY = 160
 _HEX = re.compile(r"[0-9a-f]{64}")
+
+# An open file, its size and the numbers of its chunks; then one of those and its leaf.
+Wanted = tuple[int, int, Sequence[int]]
+Piece = tuple[int, int, bytes]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -127,47 +136,73 @@ class Hasher:
         return Digest(merkle_root(leaves).hex())
 
 
-def hash_descriptors(
-    opened: Iterator[tuple[str, int, int]], close: Callable[[int], None] = os.close
-) -> Iterator[tuple[str, Digest]]:
-    """Hash many open files, `(path, descriptor, size)`, on all cores; yields `(path, digest)`.
+def chunk_count(size: int) -> int:
+    """How many chunks a file of that size has; the empty file has one."""
+    return max(1, -(-size // CHUNK))
 
-    Chunks of one file and chunks of many are the same kind of work, so one 4 GiB file and
-    20,000 small ones are both parallel. At most a few dozen descriptors are open at once.
+
+def hash_chunks(wanted: Iterable[Wanted]) -> Generator[Piece, None, None]:
+    """Hash chunks of open files, `(descriptor, size, chunk numbers)`, on all cores.
+
+    Yields `(descriptor, number, leaf)` in the order asked; the caller closes, when the last number
+    of a file has come. Chunks of one file and chunks of many are the same kind of work, so one
+    4 GiB file and 20,000 small ones are both parallel. Whatever the sizes and the count, a few
+    chunks are under way, and each worker reads into one buffer.
     """
-    workers = os.cpu_count() or 1
+    workers = _cores()
     with ThreadPoolExecutor(workers) as pool:
-        window: list[tuple[str, int, list[Future[list[bytes]]]]] = []
-        for path, descriptor, size in opened:
-            offsets = range(0, max(size, 1), CHUNK)
-            step = 1 + len(offsets) // _JOBS
-            runs = [offsets[start : start + step] for start in range(0, len(offsets), step)]
-            jobs = [pool.submit(_hash_chunks, descriptor, run) for run in runs]
-            window.append((path, descriptor, jobs))
-            if len(window) > 4 * workers:
-                yield _finish(*window.pop(0), close)
-        while window:
-            yield _finish(*window.pop(0), close)
+        window: deque[tuple[int, Future[list[Piece]]]] = deque()
+        try:
+            for batch in _batches(wanted):
+                window.append((len(batch), pool.submit(_hash_batch, batch)))
+                while len(window) > 4 * workers or sum(n for n, _ in window) > _UNDER_WAY:
+                    yield from window.popleft()[1].result()
+            while window:
+                yield from window.popleft()[1].result()
+        finally:
+            for _, job in window:
+                job.cancel()
 
 
-def _finish(
-    path: str, descriptor: int, jobs: list[Future[list[bytes]]], close: Callable[[int], None]
-) -> tuple[str, Digest]:
-    try:
-        return path, Digest(merkle_root([leaf for job in jobs for leaf in job.result()]).hex())
-    finally:
-        close(descriptor)
+def _cores() -> int:
+    """Those that this process may run on."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def _hash_chunks(descriptor: int, offsets: range) -> list[bytes]:
-    return [_hash_chunk(descriptor, offset) for offset in offsets]
+def _batches(wanted: Iterable[Wanted]) -> Iterator[Sequence[Wanted]]:
+    """Small files in groups, since a job costs as much as some kilobytes; large ones in chunks."""
+    batch: list[Wanted] = []
+    room = _BATCH
+    for descriptor, size, numbers in wanted:
+        if size > _BATCH:
+            yield from ([(descriptor, size, (number,))] for number in numbers)
+            continue
+        batch.append((descriptor, size, numbers))
+        room -= size
+        if room <= 0 or len(batch) == _TOGETHER:
+            yield batch
+            batch, room = [], _BATCH
+    if batch:
+        yield batch
 
 
-def _hash_chunk(descriptor: int, offset: int) -> bytes:
-    hasher, end = hashlib.sha256(), offset + CHUNK
-    while offset < end and (data := os.pread(descriptor, min(1 << 20, end - offset), offset)):
-        hasher.update(data)
-        offset += len(data)
+def _hash_batch(batch: Sequence[Wanted]) -> list[Piece]:
+    buffer = memoryview(bytearray(max(1, min(_BUFFER, max(size for _, size, _ in batch)))))
+    return [
+        (descriptor, number, _hash_chunk(descriptor, size, number, buffer))
+        for descriptor, size, numbers in batch
+        for number in numbers
+    ]
+
+
+def _hash_chunk(descriptor: int, size: int, number: int, buffer: memoryview) -> bytes:
+    """The leaf of one chunk, of as many bytes as there were; a file that shrank ends early."""
+    hasher, offset = hashlib.sha256(), number * CHUNK
+    end = min(offset + CHUNK, size)
+    while offset < end and (count := os.preadv(descriptor, [buffer[: end - offset]], offset)):
+        hasher.update(buffer[:count])
+        offset += count
     return hasher.digest()
 
 

@@ -9,9 +9,6 @@ the policy pins, a profile that a producer signed with its data, such data itsel
 
 from __future__ import annotations
 
-import hmac
-import os
-import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +22,7 @@ from guards.data.model import Model, build
 from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
 from guards.errors import Untrusted, UsageError
-from guards.files import read_document, write_atomically
+from guards.files import read_document
 from guards.provenance.manifest import Name
 from guards.provenance.proof import Expectation, prove, room, vouched
 from guards.provenance.roles import Roles
@@ -33,9 +30,9 @@ from guards.provenance.snapshot import Walked, stage
 from guards.provenance.strictjson import loads
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path
+from guards.secret import draw
 from guards.verdict import Policy
 
-_SECRET = 32  # bytes
 TRUSTED = "trusted_rows"
 
 
@@ -207,7 +204,7 @@ def pick_device(asked: str | None, roles: Roles) -> str:
 def draw_seed(policy: Policy, root: Digest) -> int:
     """HMAC(installation secret, snapshot || policy): a producer cannot try seeds in advance."""
     message = root.raw + policy.digest.raw
-    return int.from_bytes(hmac.digest(_secret(), message, "sha256")[:6], "big")
+    return int.from_bytes(draw(message)[:6], "big")
 
 
 def _pinned(policy: Policy, kind: str) -> bytes | None:
@@ -287,20 +284,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-
-
-def _secret() -> bytes:
-    home = os.environ.get("TOADSTONE_HOME")
-    directory = Path(home) if home else Path.home() / ".local" / "state" / "toadstone"
-    path = directory / "secret"
-    try:
-        if not path.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, secrets.token_bytes(_SECRET), mode=0o600)
-        secret = path.read_bytes() if path.is_file() else b""
-    except OSError as error:
-        raise UsageError(f"installation secret {path}: {error}; set TOADSTONE_HOME") from error
-    if len(secret) != _SECRET:
-        # With an empty or guessed secret a producer could try seeds in advance.
-        raise UsageError(f"installation secret {path}: is not {_SECRET} bytes; remove it")
-    return secret

@@ -1,23 +1,37 @@
-"""Hold the bytes of a dataset against its signed claim: `toadstone verify`, without any content."""
+"""Hold the bytes of a dataset against its signed claim: `toadstone verify`, without any content.
+
+The whole, with or without an index of what was read before; a part, which is never taken for the
+whole; and what would have to be fetched again.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from guards.digest import Digest
+from guards.errors import NothingToExamine, Untrusted, UsageError
 from guards.files import read_document
-from guards.provenance.manifest import Name
+from guards.provenance.index import PURPOSE, Index, opened
+from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
+from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
 from guards.provenance.proof import Expectation, Proof, prove, room
-from guards.provenance.snapshot import take
+from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, take
 from guards.provenance.trust import Trust
+from guards.secret import draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A dataset, where its claim and its profile lie, and what the verifier expects of it."""
+    """A dataset, where its claim and its profile lie, and what the verifier expects of it.
+
+    `index` is the file in which this user remembers what was read; `full` reads all the same.
+    `tick` hears how many bytes of how many are done.
+    """
 
     dataset: Path
     manifest: Path
@@ -27,27 +41,120 @@ class Claimed:
     at: datetime | None = None
     state: Memory | None = None
     profile: Path | None = None
+    index: Path | None = None
+    full: bool = False
+    tick: Callable[[int, int], None] = lambda done, total: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A proof of the whole, and what it stands on: how much was remembered and not read."""
+
+    proof: Proof
+    found: Snapshot
+    unread: int = 0
+    told: str = ""
 
 
 def verify(claimed: Claimed) -> Proof:
     """Prove a dataset against its manifest and the trust; a good proof is remembered in `state`."""
-    signed = read_document(claimed.manifest)
-    at = claimed.at or datetime.now(UTC)
-    walked = take(claimed.dataset, room(signed, claimed.trust, at))
+    return look(claimed).proof
 
+
+def look(claimed: Claimed) -> Verified:
+    """The same, with what was found and how it was looked at."""
+    signed = read_document(claimed.manifest)
+    expect = _expectation(claimed)
+    most = room(signed, claimed.trust, expect.at)
+    with _index(claimed) as index:
+        ticks = _counting(claimed, most)
+        walked = take(claimed.dataset, most, Look(index=index, tick=ticks))
+    proof = prove(walked, signed, claimed.trust, expect)
+    if proof and proof.manifest and claimed.state and claimed.version is None:
+        claimed.state.remember(proof.manifest)
+    told = index.told if index else ""
+    return Verified(proof=proof, found=walked.snapshot, unread=walked.unread, told=told)
+
+
+def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, ...]) -> Part:
+    """Prove some files, or some bytes of them; nothing is remembered, the rest is not looked at.
+
+    Raises:
+        NothingToExamine: no claimed file matches.
+        UsageError: a range lies outside of its file, or an index was given.
+        Untrusted: the claim itself does not hold, so there is nothing to hold bytes against.
+    """
+    if claimed.index:
+        raise UsageError("--index: serves the whole only; what is asked for of a part is read")
+    manifest = standing_claim(claimed)
+    chunks = chosen(manifest.snapshot, files, ranges)
+    if not chunks:
+        raise NothingToExamine(f"no file of {manifest.name} matches {', '.join(files)}")
+    ticks = _counting(claimed, bytes_of(manifest.snapshot, chunks))
+    return hold(claimed.dataset, manifest, chunks, Look(tick=ticks))
+
+
+def standing_claim(claimed: Claimed) -> Manifest:
+    """The claim on its own, if it is trusted, in force and not older than what was seen.
+
+    Raises:
+        Untrusted: it is not, and why.
+    """
+    signed = read_document(claimed.manifest)
+    nothing = Walked(snapshot=Snapshot(files=()), unsafe=())
+    proof = prove(nothing, signed, claimed.trust, _expectation(claimed))
+    about_files = {"missing-file"}
+    problems = [problem for problem in proof.refusals if problem.code not in about_files]
+    if proof.manifest is None or problems:
+        told = "; ".join(map(str, problems[:3]))
+        raise Untrusted(f"{claimed.manifest}: no claim to hold a part against: {told}")
+    return proof.manifest
+
+
+def repairs(claimed: Claimed, verified: Verified) -> tuple[Range, ...]:
+    """The byte ranges of the claimed files that must be fetched again; none when all is well.
+
+    Raises:
+        Untrusted: the claim does not hold, so nobody knows what the bytes should be.
+    """
+    files = standing_claim(claimed).snapshot.files
+    have = {entry.path: entry for entry in verified.found.files}
+    unread = {problem.path for problem in verified.proof.problems if problem.code == TOO_LARGE}
+    found: list[Range] = []
+    for entry in files:
+        found += damage(entry, have.get(entry.path))
+        if entry.path in unread:
+            found.append(Range(path=entry.path, offset=entry.size, length=0))
+    return tuple(found)
+
+
+def _expectation(claimed: Claimed) -> Expectation:
     def recall(name: Name) -> tuple[Seen, ...]:
         seen = claimed.state.recall(name) if claimed.state else None
         return (seen,) if seen else ()
 
     profile = read_document(claimed.profile) if claimed.profile else None
-    expect = Expectation(
-        at=at,
+    return Expectation(
+        at=claimed.at or datetime.now(UTC),
         name=claimed.name,
         version=claimed.version,
         profile=Digest.of(profile) if profile is not None else None,
         recall=recall,
     )
-    proof = prove(walked, signed, claimed.trust, expect)
-    if proof and proof.manifest and claimed.state and claimed.version is None:
-        claimed.state.remember(proof.manifest)
-    return proof
+
+
+def _index(claimed: Claimed) -> AbstractContextManager[Index | None]:
+    if claimed.index is None:
+        return nullcontext()
+    return opened(claimed.index, claimed.dataset, draw(PURPOSE), full=claimed.full)
+
+
+def _counting(claimed: Claimed, total: int | None) -> Callable[[int], None]:
+    done = 0
+
+    def tick(size: int) -> None:
+        nonlocal done
+        done += size
+        claimed.tick(done, total or 0)
+
+    return tick

@@ -47,7 +47,7 @@ ARROWS = {
     "history": {"data", "provenance", "record", "findings", "verdict", "digest"},
     "budget": {"checks", "verdict"},
     "anchor": {"data", "provenance", "digest"},
-    "inputs": {"anchor", "data", "provenance", "publish", "verdict", "digest"},
+    "inputs": {"anchor", "data", "provenance", "publish", "verdict", "digest", "secret"},
     "contracts": {"checks", "data", "provenance", "publish", "findings", "verdict", "digest"},
     "explain": {"explain", "checks", "data", "numerics", "findings", "verdict", "digest"},
     "bundle": {
@@ -73,7 +73,8 @@ ARROWS = {
         "record",
     },
     "gate": {"provenance", "verdict", "record", "digest"},
-    "verify": {"provenance", "digest"},
+    "secret": set(),
+    "verify": {"provenance", "digest", "secret"},
     "api": {"gate", "scan", "release", "verify", "publish", "provenance", "verdict"},
     "integrations": {
         "api",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 from guards.digest import Digest
 from guards.errors import Malformed, Untrusted
@@ -84,11 +85,9 @@ def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectatio
     try:
         if signed is None:
             return _refused(walked, Difference(code="unsigned", path=CLAIM))
-        envelope = parse_envelope(signed, CLAIM)
-        made_by = signers(envelope, trust.public)
-        if not made_by:
+        envelope, made_by, manifest = _read(signed, trust.public)
+        if manifest is None:
             return _refused(walked, _nobody(envelope))
-        manifest = parse(envelope)
     except Malformed as error:
         return _refused(walked, Difference(code="malformed", path=CLAIM, actual=str(error)))
     authority = vouching(trust, made_by, manifest.name, expect.at, derived=bool(manifest.parents))
@@ -148,14 +147,24 @@ def vouched(signed: bytes | None, trust: Trust, at: datetime, what: str) -> Mani
 def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
     """How many bytes a dataset may have to be worth a copy; None when no producer claims it."""
     try:
-        envelope = parse_envelope(signed or b"", CLAIM)
-        if not (made_by := signers(envelope, trust.public)):
-            return None
-        manifest = parse(envelope)
+        _, made_by, manifest = _read(signed or b"", trust.public)
     except Malformed:
+        return None
+    if manifest is None:
         return None
     may = vouching(trust, made_by, manifest.name, at, derived=bool(manifest.parents))
     return manifest.snapshot.size + SLACK if may else None
+
+
+# Asked about the same bytes twice, and 20,000 files take a while to parse.
+@lru_cache(maxsize=1)
+def _read(
+    signed: bytes, keys: tuple[PublicKey, ...]
+) -> tuple[Envelope, frozenset[PublicKey], Manifest | None]:
+    """An envelope, those of the keys that signed it, and what they claim; nothing if none did."""
+    envelope = parse_envelope(signed, CLAIM)
+    made_by = signers(envelope, keys)
+    return envelope, made_by, parse(envelope) if made_by else None
 
 
 def _differences(manifest: Manifest, walked: Walked) -> list[Difference]:

@@ -9,16 +9,20 @@ what was hashed, whoever else can write to the original.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from guards.digest import Digest, hash_descriptors, tree_root
+from guards.digest import CHUNK, Digest, chunk_count, hash_chunks, merkle_root, tree_root
 from guards.errors import NothingToExamine, UsageError
+from guards.provenance.index import Contradicted, Index
 from guards.text import DECEPTIVE, is_control, printable
 
 # A path is read below a private directory, whose own path must fit beside it into PATH_MAX.
@@ -27,16 +31,30 @@ MAX_NAME = 255
 MAX_DEPTH = 64
 WARNINGS = frozenset({"hardlink"})
 TOO_LARGE = "too-large"
+# Names that nobody could object to, and most are; all others are looked at letter by letter.
+_PLAIN = re.compile(r"\w(?:[\w .+=-]*[\w+=-])?", re.ASCII)
+# So many characters have at most four times as many bytes, and no more slashes than may be.
+_SHORT = min(MAX_NAME // 4, MAX_DEPTH)
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Entry:
-    """One regular file: its NFC path with `/`, its size in bytes, its digest."""
+    """One regular file: its NFC path with `/`, its size in bytes, its digest.
+
+    `chunks` are the leaves of a file of several chunks, where they are known. The digest is their
+    root, so they say nothing that it does not.
+    """
 
     path: str
     size: int
     digest: Digest
+    chunks: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        """One for each chunk, or none where only the digest is known."""
+        return (self.digest.raw,) if chunk_count(self.size) == 1 else self.chunks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +62,14 @@ class Snapshot:
     """Files named by one root digest: a reference that can be proved again, never the data."""
 
     files: tuple[Entry, ...]
+    _root: list[Digest] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def root(self) -> Digest:
         """The name of these bytes under these paths."""
-        return tree_root((entry.path, entry.size, entry.digest) for entry in self.files)
+        if not self._root:  # asked for often, and costs a hash for every file
+            self._root.append(tree_root((e.path, e.size, e.digest) for e in self.files))
+        return self._root[0]
 
     @property
     def size(self) -> int:
@@ -73,10 +94,36 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walked:
-    """What a walk saw: the snapshot of the plain files, and everything that was refused."""
+    """What a walk saw: the snapshot of the plain files, and everything that was refused.
+
+    The leaves of `unread` bytes were remembered, not computed; without an index it is 0.
+    """
 
     snapshot: Snapshot
     unsafe: tuple[Difference, ...]
+    unread: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a dataset is looked at: what was read of it before, and who hears of every chunk's bytes.
+
+    `chunks` are the only ones to be read, by path; without it, all of all files.
+    """
+
+    chunks: Mapping[str, Sequence[int]] | None = None
+    index: Index | None = None
+    tick: Callable[[int], None] = lambda size: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A regular file under the walk, not yet open; `parent` is its directory, which is."""
+
+    path: str
+    parent: int
+    name: str
+    status: os.stat_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +135,143 @@ class _Opened:
     status: os.stat_result
 
 
-def take(dataset: Path, most: int | None = None) -> Walked:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A file, its size when it was opened, and those of its leaves that are known by now."""
+
+    path: str
+    size: int
+    leaves: dict[int, bytes]
+    # Of one that is being read: its descriptor and status, what the index said, what is to come.
+    _opened: _Opened | None = None
+    _known: int = 0
+    _numbers: Sequence[int] = ()
+    _steady: bool = False
+
+    @property
+    def unread(self) -> int:
+        """The bytes whose leaves the index told and nobody computed."""
+        if self._opened is None:
+            return self.size
+        left = set(range(self._known)).difference(self._numbers)
+        return sum(min(CHUNK, self.size - number * CHUNK) for number in left)
+
+    @property
+    def entry(self) -> Entry:
+        """The file by its digest; all leaves must have come."""
+        if self.size <= CHUNK:
+            return Entry(path=self.path, size=self.size, digest=Digest(self.leaves[0].hex()))
+        chunks = tuple(self.leaves[number] for number in range(chunk_count(self.size)))
+        digest = Digest(merkle_root(chunks).hex())
+        return Entry(path=self.path, size=self.size, digest=digest, chunks=chunks)
+
+
+def take(dataset: Path, most: int | None = None, look: Look = Look()) -> Walked:
     """Name the bytes of a directory or one file as they lie there; nothing is copied.
 
-    No more than `most` bytes are read; see :func:`stage`.
+    No more than `most` bytes are read; see :func:`stage`. What the index of `look` knows is not
+    read again, but for its sample; once that shows it wrong, it has forgotten all, and all is read.
     """
     unsafe: list[Difference] = []
-    kept: dict[int, _Opened] = {}
+    files, unread = [], 0
+    try:
+        for reading in read_chunks(dataset, most, look, unsafe):
+            files.append(reading.entry)
+            unread += reading.unread
+    except Contradicted:
+        return take(dataset, most, look)
+    return _walked(files, unsafe, unread)
 
-    def pending() -> Iterator[tuple[str, int, int]]:
-        for opened in _fitting(_walk(dataset, unsafe), most, unsafe):
-            kept[opened.descriptor] = opened
-            yield opened.path, opened.descriptor, opened.status.st_size
 
-    def close(descriptor: int) -> None:
-        opened = kept.pop(descriptor)
-        unsafe.extend(_moved(opened))
-        os.close(descriptor)
+def read_chunks(
+    dataset: Path, most: int | None, look: Look, unsafe: list[Difference]
+) -> Iterator[Reading]:
+    """Every plain file with the leaves that `look` asks for; refusals go to `unsafe`."""
+    under_way: dict[int, Reading] = {}
+    ready: list[Reading] = []
+    wanted = _wanted(dataset, most, look, unsafe, under_way, ready)
+    try:
+        with closing(hash_chunks(wanted)) as pieces:
+            for descriptor, number, leaf in pieces:
+                reading = under_way[descriptor]
+                _learn(reading, number, leaf, look)
+                if number == reading._numbers[-1]:
+                    yield _finish(under_way.pop(descriptor), unsafe)
+                yield from _drained(ready)
+        yield from ready
+    finally:
+        for descriptor in under_way:
+            os.close(descriptor)
 
-    sizes: dict[str, int] = {}
-    files = []
-    for path, digest in hash_descriptors(_noting(pending(), sizes), close):
-        files.append(Entry(path=path, size=sizes[path], digest=digest))
-    return _walked(files, unsafe)
+
+def _finish(reading: Reading, unsafe: list[Difference]) -> Reading:
+    if reading._opened:
+        unsafe.extend(_moved(reading._opened))
+        os.close(reading._opened.descriptor)
+    return reading
+
+
+def _drained(ready: list[Reading]) -> Iterator[Reading]:
+    while ready:
+        yield ready.pop()
+
+
+def _wanted(
+    dataset: Path,
+    most: int | None,
+    look: Look,
+    unsafe: list[Difference],
+    under_way: dict[int, Reading],
+    ready: list[Reading],
+) -> Iterator[tuple[int, int, Sequence[int]]]:
+    """Open what is to be read; what the index knows all of is `ready` without being opened."""
+    for found in _fitting(_walk(dataset, unsafe, look.chunks), most, unsafe):
+        if known := _remembered(found, look):
+            ready.append(known)
+        elif opened := _open(found, unsafe):
+            reading = _begin(opened, look)
+            under_way[opened.descriptor] = reading
+            yield opened.descriptor, reading.size, reading._numbers
+
+
+def _remembered(found: _Found, look: Look) -> Reading | None:
+    """A file that need not be opened, since the index knows all of it and no chunk is sampled."""
+    if look.index is None or look.index.again(found.path):
+        return None
+    leaves, size = look.index.recall(found.path, found.status), found.status.st_size
+    if len(leaves) != chunk_count(size):
+        return None
+    look.tick(size)
+    return Reading(found.path, size, dict(enumerate(leaves)))
+
+
+def _begin(opened: _Opened, look: Look) -> Reading:
+    """What is to be read of a file: all that the index does not know, and the chunks it samples."""
+    path, status = opened.path, opened.status
+    count = chunk_count(status.st_size)
+    if look.chunks is not None:
+        numbers: Sequence[int] = [n for n in look.chunks[path] if n < count] or [0]
+        return Reading(path, status.st_size, {}, opened, 0, numbers)
+    if look.index is None:
+        return Reading(path, status.st_size, {}, opened, 0, range(count))
+    leaves = look.index.recall(path, status)
+    again = sorted(n for n in look.index.again(path) if n < len(leaves))
+    numbers = [*again, *range(len(leaves), count)] or [0]
+    steady = look.index.steady(status)
+    return Reading(
+        path, status.st_size, dict(enumerate(leaves)), opened, len(leaves), numbers, steady
+    )
+
+
+def _learn(reading: Reading, number: int, leaf: bytes, look: Look) -> None:
+    look.tick(min(CHUNK, reading.size - number * CHUNK))
+    if look.index and number < reading._known:
+        if leaf != reading.leaves[number]:
+            look.index.contradict(reading.path)
+            raise Contradicted(reading.path)
+    elif look.index and reading._steady and reading._opened:
+        look.index.note(reading.path, reading._opened.status, number, [leaf])
+    reading.leaves[number] = leaf
 
 
 def stage(dataset: Path, into: Path, most: int | None = None) -> Walked:
@@ -120,7 +281,9 @@ def stage(dataset: Path, into: Path, most: int | None = None) -> Walked:
     a sparse file of a terabyte, where a megabyte was expected, fills no disk.
     """
     unsafe: list[Difference] = []
-    for opened in _fitting(_walk(dataset, unsafe), most, unsafe):
+    for found in _fitting(_walk(dataset, unsafe), most, unsafe):
+        if (opened := _open(found, unsafe)) is None:
+            continue
         try:
             _copy(opened, into / opened.path)
             unsafe.extend(_moved(opened))
@@ -144,19 +307,18 @@ def _copy(opened: _Opened, target: Path) -> None:
 
 
 def _fitting(
-    walk: Iterator[_Opened], most: int | None, unsafe: list[Difference]
-) -> Iterator[_Opened]:
-    """Pass on the files that fit into `most` bytes together; the others are refused and closed."""
+    walk: Iterator[_Found], most: int | None, unsafe: list[Difference]
+) -> Iterator[_Found]:
+    """Pass on the files that fit into `most` bytes together; the others are refused unopened."""
     left = most
-    for opened in walk:
-        size = opened.status.st_size
+    for found in walk:
+        size = found.status.st_size
         if left is None or size <= left:
             left = left if left is None else left - size
-            yield opened
+            yield found
             continue
-        os.close(opened.descriptor)
         wanted, actual = f"no more than {left} bytes", f"{size} bytes, which were not read"
-        unsafe.append(Difference(code=TOO_LARGE, path=opened.path, expected=wanted, actual=actual))
+        unsafe.append(Difference(code=TOO_LARGE, path=found.path, expected=wanted, actual=actual))
 
 
 def compare(claimed: Iterable[Entry], found: Iterable[Entry]) -> tuple[Difference, ...]:
@@ -174,28 +336,24 @@ def compare(claimed: Iterable[Entry], found: Iterable[Entry]) -> tuple[Differenc
     return tuple(differences)
 
 
+def resized(claimed: Entry, size: int) -> Difference:
+    """A file is shorter or longer than was claimed."""
+    code = "truncated-file" if size < claimed.size else "grown-file"
+    expected, actual = f"{claimed.size} bytes", f"{size} bytes"
+    return Difference(code=code, path=claimed.path, expected=expected, actual=actual)
+
+
 def _changed(want: Entry, have: Entry) -> Difference:
     if want.size != have.size:
-        code = "truncated-file" if have.size < want.size else "grown-file"
-        expected, actual = f"{want.size} bytes", f"{have.size} bytes"
-    else:
-        code, expected, actual = "changed-file", str(want.digest), str(have.digest)
-    return Difference(code=code, path=want.path, expected=expected, actual=actual)
+        return resized(want, have.size)
+    expected, actual = str(want.digest), str(have.digest)
+    return Difference(code="changed-file", path=want.path, expected=expected, actual=actual)
 
 
-def _noting(
-    opened: Iterator[tuple[str, int, int]], sizes: dict[str, int]
-) -> Iterator[tuple[str, int, int]]:
-    for path, descriptor, size in opened:
-        sizes[path] = size
-        yield path, descriptor, size
-
-
-def _walked(files: Iterable[Entry], unsafe: Iterable[Difference]) -> Walked:
+def _walked(files: Iterable[Entry], unsafe: Iterable[Difference], unread: int = 0) -> Walked:
     ordered = tuple(sorted(files, key=lambda entry: entry.path.encode()))
-    return Walked(
-        snapshot=Snapshot(files=ordered), unsafe=tuple(sorted(unsafe, key=lambda d: d.path))
-    )
+    told = tuple(sorted(unsafe, key=lambda d: d.path))
+    return Walked(snapshot=Snapshot(files=ordered), unsafe=told, unread=unread)
 
 
 def _moved(opened: _Opened) -> Iterator[Difference]:
@@ -206,8 +364,10 @@ def _moved(opened: _Opened) -> Iterator[Difference]:
         yield Difference(code="changed-while-read", path=opened.path)
 
 
-def _walk(dataset: Path, unsafe: list[Difference]) -> Iterator[_Opened]:
-    """Yield the plain files of a dataset, open; the caller closes. Refusals go to `unsafe`."""
+def _walk(
+    dataset: Path, unsafe: list[Difference], only: Collection[str] | None = None
+) -> Iterator[_Found]:
+    """Yield the plain files of a dataset, or `only` those; refusals go to `unsafe`."""
     try:
         resolved = dataset.resolve(strict=True)
         is_file = resolved.is_file()
@@ -219,30 +379,47 @@ def _walk(dataset: Path, unsafe: list[Difference]) -> Iterator[_Opened]:
     if not names:
         os.close(top)
         raise NothingToExamine(f"dataset {printable(str(dataset))} is an empty directory")
-    yield from _directory(top, "", names, unsafe)
+    yield from _directory(top, "", names, unsafe, None if only is None else _with_parents(only))
+
+
+def _with_parents(paths: Collection[str]) -> frozenset[str]:
+    parents = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    return frozenset([*paths, *parents])
 
 
 def _directory(
-    descriptor: int, prefix: str, names: list[str], unsafe: list[Difference]
-) -> Iterator[_Opened]:
+    descriptor: int,
+    prefix: str,
+    names: list[str],
+    unsafe: list[Difference],
+    only: frozenset[str] | None,
+) -> Iterator[_Found]:
     """Walk one directory by its descriptor, which is closed at the end."""
     try:
         refused = set(_twins(names))
         for name in names:
             path = prefix + unicodedata.normalize("NFC", name)
-            mode = _mode(descriptor, name)
+            if only is not None and path not in only:
+                continue
+            status = _look(descriptor, name)
+            mode = status.st_mode if status else 0
             code = "name-collision" if name in refused else _refusal(name, path, mode)
             if code:
                 unsafe.append(Difference(code=code, path=path))
             elif stat.S_ISDIR(mode):
-                yield from _subdirectory(descriptor, name, path, unsafe)
-            elif opened := _open(descriptor, name, path, unsafe):
-                yield opened
+                yield from _subdirectory(descriptor, name, path, unsafe, only)
+            elif status:
+                yield _Found(path, descriptor, name, status)
+                if status.st_nlink > 1:
+                    told = f"{status.st_nlink} names"
+                    unsafe.append(Difference(code="hardlink", path=path, actual=told))
     finally:
         os.close(descriptor)
 
 
-def _subdirectory(parent: int, name: str, path: str, unsafe: list[Difference]) -> Iterator[_Opened]:
+def _subdirectory(
+    parent: int, name: str, path: str, unsafe: list[Difference], only: frozenset[str] | None
+) -> Iterator[_Found]:
     try:
         descriptor = os.open(name, _OPEN | os.O_DIRECTORY, dir_fd=parent)
     except OSError as error:
@@ -251,23 +428,24 @@ def _subdirectory(parent: int, name: str, path: str, unsafe: list[Difference]) -
     names = _names(descriptor)
     if not names:
         unsafe.append(Difference(code="empty-directory", path=path))
-    yield from _directory(descriptor, path + "/", names, unsafe)
+    yield from _directory(descriptor, path + "/", names, unsafe, only)
 
 
-def _open(parent: int, name: str, path: str, unsafe: list[Difference]) -> _Opened | None:
+def _open(found: _Found, unsafe: list[Difference]) -> _Opened | None:
+    """Open what was found, while its directory is; nothing if it is not that any more."""
     try:
-        descriptor = os.open(name, _OPEN, dir_fd=parent)
+        descriptor = os.open(found.name, _OPEN, dir_fd=found.parent)
     except OSError as error:
-        unsafe.append(Difference(code="unreadable", path=path, actual=str(error.strerror)))
+        code = "link" if error.errno == errno.ELOOP else "unreadable"
+        unsafe.append(Difference(code=code, path=found.path, actual=str(error.strerror)))
         return None
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):  # swapped between the look and the opening
-        os.close(descriptor)
-        unsafe.append(Difference(code="special-file", path=path))
-        return None
-    if status.st_nlink > 1:
-        unsafe.append(Difference(code="hardlink", path=path, actual=f"{status.st_nlink} names"))
-    return _Opened(path, descriptor, status)
+    if stat.S_ISREG(status.st_mode) and status.st_size == found.status.st_size:
+        return _Opened(found.path, descriptor, status)
+    os.close(descriptor)
+    code = "changed-while-read" if stat.S_ISREG(status.st_mode) else "special-file"
+    unsafe.append(Difference(code=code, path=found.path))
+    return None
 
 
 def _names(directory: int) -> list[str]:
@@ -275,22 +453,22 @@ def _names(directory: int) -> list[str]:
         return sorted(entry.name for entry in entries)
 
 
-def _mode(directory: int, name: str) -> int:
-    """The type of an entry without following it; 0, which is no type, once it has gone."""
+def _look(directory: int, name: str) -> os.stat_result | None:
+    """The status of an entry without following it; None once it has gone."""
     try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
-        return 0
+        return None
 
 
 def _refusal(name: str, path: str, mode: int) -> str:
     """Why an entry is not to be opened, or nothing; the first reason found."""
-    if any(map(is_control, name)):
+    plain = _PLAIN.fullmatch(name)
+    if not plain and any(map(is_control, name)):
         return "name-unprintable"
-    if any(c in DECEPTIVE for c in name) or name[-1] in ". " or "\\" in name or name[1:2] == ":":
+    if not plain and _is_deceptive(name):
         return "name-deceptive"
-    long_name = len(path.rpartition("/")[2].encode()) > MAX_NAME  # NFC can be longer than NFD
-    if long_name or len(path.encode()) > MAX_PATH or path.count("/") > MAX_DEPTH:
+    if len(path) > _SHORT and _is_too_long(path):
         return "path-too-long"
     if stat.S_ISLNK(mode):
         return "link"
@@ -299,8 +477,20 @@ def _refusal(name: str, path: str, mode: int) -> str:
     return "hidden" if name.startswith(".") else ""
 
 
-def _twins(names: Iterable[str]) -> Iterator[str]:
+def _is_too_long(path: str) -> bool:
+    long_name = len(path.rpartition("/")[2].encode()) > MAX_NAME  # NFC can be longer than NFD
+    return long_name or len(path.encode()) > MAX_PATH or path.count("/") > MAX_DEPTH
+
+
+def _is_deceptive(name: str) -> bool:
+    hidden_in_it = any(c in DECEPTIVE for c in name) or "\\" in name
+    return hidden_in_it or name[-1] in ". " or name[1:2] == ":"
+
+
+def _twins(names: Sequence[str]) -> Iterator[str]:
     """Names that another system, or another eye, would take for each other."""
+    if all(map(str.isascii, names)) and len({name.lower() for name in names}) == len(names):
+        return
     seen: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
         folded = unicodedata.normalize("NFC", name).casefold()

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NoReturn
 
 from guards.digest import Digest
@@ -21,7 +22,6 @@ from guards.errors import Malformed
 from guards.files import MAX_DOCUMENT
 
 MAX_DEPTH = 64
-_NUMBERS = frozenset({int, float})
 # A few bytes of JSON become hundreds in memory, so values are counted before they are made.
 MAX_VALUES = 2_000_000
 MAX_TEXT = 4096
@@ -127,7 +127,7 @@ def loads(
             parse_int=_integer,
             parse_float=_finite,
         )
-        _bounded(value, frozenset(long_text))
+        _bounded(value, frozenset(long_text), texts=not _are_short(data))
     except RecursionError as error:
         raise Malformed(f"nested deeper than {MAX_DEPTH}", what) from error
     except UnicodeError as error:
@@ -169,25 +169,41 @@ def _finite(text: str) -> float:
     return value
 
 
-def _bounded(root: Any, long_text: frozenset[str]) -> None:
-    """Refuse deep nesting, long strings and lone surrogates, without recursion."""
-    stack: list[tuple[Any, int, bool]] = [(root, 0, False)]
-    while stack:
-        value, depth, long = stack.pop()
+def _are_short(data: bytes) -> bool:
+    """Whether no string is long or holds a surrogate: without escapes the quotes tell."""
+    plain = b"\\" not in data and data.isascii()
+    return plain and max(map(len, data.split(b'"'))) <= MAX_TEXT
+
+
+def _bounded(root: Any, long_text: frozenset[str], *, texts: bool) -> None:
+    """Refuse deep nesting and, in `texts`, what is too long or no text; without recursion."""
+    if texts:
+        _bounded_text(root, long=False)
+    level, depth = [root], 0
+    while level := [value for value in level if isinstance(value, dict | list)]:
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
-        match value:
-            case str():
-                value.encode()  # a lone surrogate raises UnicodeEncodeError
-                if len(value) > MAX_TEXT and not long:
-                    raise Malformed(f"a string is longer than {MAX_TEXT} characters")
-            case list() if depth < MAX_DEPTH and _NUMBERS.issuperset(map(type, value)):
-                pass
-            case list():
-                stack += [(item, depth + 1, False) for item in value]
-            case dict():
-                stack += [(key, depth + 1, False) for key in value]
-                stack += [
-                    (item, depth + 1, depth == 0 and key in long_text)
-                    for key, item in value.items()
-                ]
+        if texts:
+            for value in level:
+                _bounded_texts(value, long_text if depth == 0 else frozenset())
+        level = list(chain.from_iterable(v.values() if type(v) is dict else v for v in level))
+        depth += 1
+
+
+def _bounded_texts(value: dict[str, Any] | list[Any], long_text: frozenset[str]) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _bounded_text(item, long=False)
+        return
+    for key, item in value.items():
+        _bounded_text(key, long=False)
+        _bounded_text(item, long=key in long_text)
+
+
+def _bounded_text(value: Any, *, long: bool) -> None:
+    if not isinstance(value, str):
+        return
+    if not value.isascii():
+        value.encode()  # a lone surrogate raises UnicodeEncodeError
+    if len(value) > MAX_TEXT and not long:
+        raise Malformed(f"a string is longer than {MAX_TEXT} characters")

@@ -38,6 +38,10 @@ CONTRACT = {
         "--full",
         "--state",
         "--dataset-version",
+        "--index",
+        "--files",
+        "--range",
+        "--repair-list",
     ],
     "scan": [
         "DATASET",
@@ -227,6 +231,46 @@ def test_verify_says_what_is_wrong(shell):
     told = shell.json("verify data --trust trust", 12)
     assert told["ok"] is False
     assert [problem["code"] for problem in told["problems"]] == ["extra-file"]
+
+
+def test_verify_remembers_what_it_read_where_it_is_told_to(shell):
+    past = time.time() - 3600
+    os.utime(shell.home / "data" / "a.parquet", (past, past))
+    time.sleep(2.1)  # a file that was touched a moment ago is read again
+    told = shell.json("verify data --trust trust --index seen")
+    assert (told["ok"], told["unread"], told["index"]) == (True, 0, "")
+    assert (shell.home / "seen").stat().st_mode & 0o777 == 0o600
+    told = shell.json("verify data --trust trust --index seen --full")
+    assert (told["ok"], told["unread"]) == (True, 0)
+    assert "lies in the dataset" in shell.run("verify data --trust trust --index data/seen").stderr
+
+
+def test_a_part_is_never_a_pass(shell):
+    told = shell.ok("verify data --trust trust --files a.*", 10)
+    assert told.startswith("PART of acme/x version 1 holds: 1 of 1 files")
+    told = shell.json("verify data --trust trust --range a.parquet:0:4 --state state", 10)
+    assert told["ok"] is False
+    assert told["part"]["holds"] is True
+    assert shell.json("verify data --trust trust --state state")["history"] == "first-use"
+    shell.ok("verify data --trust trust --files b*", 3)
+    shell.ok("verify data --trust trust --range a.parquet:0", 2)
+    path = shell.home / "data" / "a.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "truncated-file" in shell.ok("verify data --trust trust --files *", 12)
+
+
+def test_what_to_fetch_again_is_listed(shell):
+    path = shell.home / "data" / "a.parquet"
+    size = path.stat().st_size
+    shell.ok("verify data --trust trust --repair-list again")
+    assert (shell.home / "again").read_text() == ""
+    path.unlink()
+    (shell.home / "data" / "b").write_text("x")
+    shell.ok("verify data --trust trust --repair-list again", 12)
+    listed = [json.loads(line) for line in (shell.home / "again").read_text().splitlines()]
+    assert listed == [{"path": "a.parquet", "offset": 0, "length": size}]
+    shell.ok("verify data --trust trust --files a* --repair-list part", 12)
+    assert (shell.home / "part").read_text() == (shell.home / "again").read_text()
 
 
 def test_scan_and_gate_go_together(shell):

@@ -14,8 +14,9 @@ from guards.digest import (
     Digest,
     Hasher,
     canonical_json,
+    chunk_count,
     digest_json,
-    hash_descriptors,
+    hash_chunks,
     merkle_root,
     tree_root,
 )
@@ -59,9 +60,11 @@ def slow_tree(entries: list[tuple[str, int, str]]) -> str:
 
 
 def hash_file(path: Path) -> Digest:
-    descriptor = os.open(path, os.O_RDONLY)
-    [(_, digest)] = hash_descriptors(iter([(path.name, descriptor, path.stat().st_size)]))
-    return digest
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        pieces = list(hash_chunks([(file.fileno(), size, range(chunk_count(size)))]))
+    assert [number for _, number, _ in pieces] == list(range(chunk_count(size)))
+    return Digest(merkle_root([leaf for _, _, leaf in pieces]).hex())
 
 
 @pytest.mark.parametrize("vector", VECTORS["files"], ids=lambda v: f"{v['size']} bytes")
@@ -151,16 +154,46 @@ def test_canonical_json_has_no_nan(value):
         canonical_json({"x": value})
 
 
-def test_many_files_are_hashed_each_under_its_own_name_and_closed(tmp_path):
-    opened, closed = [], []
-    for index in range(40):
-        (tmp_path / f"{index}").write_bytes(b"%d" % index)
-        opened.append((f"{index}", os.open(tmp_path / f"{index}", os.O_RDONLY), 1))
+def test_many_files_are_hashed_in_the_order_asked(tmp_path):
+    wanted = []
+    for index in range(400):
+        data = b"%d" % index * (index * 97)
+        (tmp_path / f"{index}").write_bytes(data)
+        wanted.append((os.open(tmp_path / f"{index}", os.O_RDONLY), len(data), (0,)))
+    try:
+        found = list(hash_chunks(iter(wanted)))
+    finally:
+        for descriptor, _, _ in wanted:
+            os.close(descriptor)
+    leaves = [hashlib.sha256(b"%d" % index * (index * 97)).digest() for index in range(400)]
+    expected = [(wanted[i][0], 0, leaf) for i, leaf in enumerate(leaves)]
+    assert found == expected
 
-    def close(descriptor: int) -> None:
-        closed.append(descriptor)
-        os.close(descriptor)
 
-    found = dict(hash_descriptors(iter(opened), close))
-    assert found == {f"{i}": Digest.of(b"%d" % i) for i in range(40)}
-    assert sorted(closed) == sorted(descriptor for _, descriptor, _ in opened)
+def test_chunks_can_be_hashed_by_number_and_no_more_files_are_open_than_a_few(tmp_path):
+    data = pattern(3 * CHUNK - 5, 1)
+    (tmp_path / "large").write_bytes(data)
+    with (tmp_path / "large").open("rb") as file:
+        [(_, number, leaf)] = hash_chunks([(file.fileno(), len(data), [2])])
+    assert (number, leaf) == (2, hashlib.sha256(data[2 * CHUNK :]).digest())
+
+    ahead = most = 0
+
+    def wanted(descriptor):
+        nonlocal ahead, most
+        for _ in range(2000):
+            ahead += 1
+            most = max(most, ahead)
+            yield descriptor, 1, (0,)
+
+    with (tmp_path / "large").open("rb") as file:
+        for _ in hash_chunks(wanted(file.fileno())):
+            ahead -= 1
+    assert most < 256
+
+
+def test_a_file_that_shrinks_under_the_reader_ends_early(tmp_path):
+    (tmp_path / "short").write_bytes(b"toad")
+    with (tmp_path / "short").open("rb") as file:
+        [(_, _, leaf)] = hash_chunks([(file.fileno(), 100, (0,))])
+    assert leaf == hashlib.sha256(b"toad").digest()

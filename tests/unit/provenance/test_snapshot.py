@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from guards.digest import Digest, tree_root
+from guards.digest import CHUNK, Digest, merkle_root, tree_root
 from guards.errors import NothingToExamine, UsageError
 from guards.provenance import snapshot
 from guards.provenance.snapshot import Entry, compare, stage, take
@@ -168,33 +169,57 @@ def test_a_file_that_changes_under_the_reader_is_told(tree, tmp_path, monkeypatc
 
 
 def test_a_file_swapped_for_a_link_between_look_and_opening_is_not_followed(tree, monkeypatch):
-    real = snapshot._mode
+    real = snapshot._look
 
     def swap(directory, name):
-        mode = real(directory, name)
+        status = real(directory, name)
         if name == "b":
             (tree / "b").unlink()
             (tree / "b").symlink_to("/etc/hostname")
-        return mode
+        return status
 
-    monkeypatch.setattr(snapshot, "_mode", swap)
+    monkeypatch.setattr(snapshot, "_look", swap)
     walked = take(tree)
     assert ("link", "b") in [(problem.code, problem.path) for problem in walked.unsafe]
     assert "b" not in [entry.path for entry in walked.snapshot.files]
 
 
 def test_a_file_swapped_for_a_fifo_between_look_and_opening_does_not_hang(tree, monkeypatch):
-    real = snapshot._mode
+    real = snapshot._look
 
     def swap(directory, name):
-        mode = real(directory, name)
+        status = real(directory, name)
         if name == "b":
             (tree / "b").unlink()
             os.mkfifo(tree / "b")
-        return mode
+        return status
 
-    monkeypatch.setattr(snapshot, "_mode", swap)
+    monkeypatch.setattr(snapshot, "_look", swap)
     assert ("special-file", "b") in [(problem.code, problem.path) for problem in take(tree).unsafe]
+
+
+def test_a_file_that_grows_between_look_and_opening_is_not_read(tree, monkeypatch):
+    real = snapshot._look
+
+    def grow(directory, name):
+        status = real(directory, name)
+        if name == "Z":
+            os.truncate(tree / "Z", 1 << 40)
+        return status
+
+    monkeypatch.setattr(snapshot, "_look", grow)
+    walked = take(tree, 100)
+    assert ("changed-while-read", "Z") in [(p.code, p.path) for p in walked.unsafe]
+    assert "Z" not in [entry.path for entry in walked.snapshot.files]
+
+
+def test_a_large_file_tells_its_chunks_and_a_small_one_is_its_own(tmp_path):
+    files(tmp_path / "t", small=b"x", large=bytes(CHUNK) + b"y")
+    large, small = take(tmp_path / "t").snapshot.files
+    leaves = (hashlib.sha256(bytes(CHUNK)).digest(), hashlib.sha256(b"y").digest())
+    assert large.chunks == large.leaves == leaves
+    assert large.digest.raw == merkle_root(leaves)
+    assert (small.chunks, small.leaves) == ((), (small.digest.raw,))
 
 
 def test_a_comparison_says_how_each_file_differs():
