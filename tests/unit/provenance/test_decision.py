@@ -15,11 +15,14 @@ from guards.provenance.proof import Expectation, vouched
 from guards.provenance.signing import add_signature, load_public, parse_envelope
 from guards.publish import countersign
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+
+def now() -> datetime:
+    """When it is asked, not when the tests were collected."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def told(spine, **more):
-    expect = Expectation(at=more.pop("at", NOW), **more)
+    expect = Expectation(at=more.pop("at", now()), **more)
     return explain(spine.manifest.read_bytes(), spine.trust, expect)
 
 
@@ -40,7 +43,7 @@ def too_few(spine):
 
 
 def revoked(spine):
-    why = trusts.Revocation(since=NOW, reason="lost")
+    why = trusts.Revocation(since=now(), reason="lost")
     trusts.revoke(spine.trust_dir, load_public(spine.keys.pub("producer")), why)
 
 
@@ -55,8 +58,8 @@ SPOILT = {
     ),
     "a stranger beside": lambda spine: countersign(spine.batch, [spine.keys.private("stranger")]),
     "no manifest": lambda spine: spine.forge_bytes(b"{}"),
-    "expired": lambda spine: spine.sign(version=2, expires=NOW - timedelta(days=1)),
-    "of the future": lambda spine: spine.sign(version=2, created=NOW + timedelta(days=1)),
+    "expired": lambda spine: spine.sign(version=2, expires=now() - timedelta(days=1)),
+    "of the future": lambda spine: spine.sign(version=2, created=now() + timedelta(days=1)),
     "of another role": lambda spine: spine.forge_bytes(
         parse_envelope(spine.manifest.read_bytes()).payload, "scanner"
     ),
@@ -73,7 +76,7 @@ SPOILT = {
 def test_it_says_yes_where_the_claim_is_believed_and_only_there(spine, spoil):
     spoil(spine)
     try:
-        vouched(spine.manifest.read_bytes(), spine.trust, NOW, "claim")
+        vouched(spine.manifest.read_bytes(), spine.trust, now(), "claim")
         believed = True
     except Untrusted:
         believed = False
@@ -101,7 +104,7 @@ def test_it_is_told_as_of_the_time_asked_for(spine):
     [(ok, why)] = outcomes(told(spine), "producer-key")
     assert not ok
     assert why.endswith(": lost")
-    assert told(spine, at=NOW - timedelta(days=1)).steps != told(spine).steps
+    assert told(spine, at=now() - timedelta(days=1)).steps != told(spine).steps
 
 
 def test_what_is_expected_is_held_against_it(spine):
