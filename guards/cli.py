@@ -245,7 +245,7 @@ def _claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _run_verify(options: Options) -> int:
-    from guards.verify import look, repairs
+    from guards.verify import repairs, verify
 
     for what in ("manifest", "profile"):
         path = getattr(options, what)
@@ -255,14 +255,13 @@ def _run_verify(options: Options) -> int:
         return _run_verify_part(options)
     with console.reading(options.quiet) as tick:
         claimed = _claimed(options, tick)
-        done = look(claimed)
-    manifest = done.proof.manifest
-    if options.profile and manifest and not manifest.profile:
+        proof = verify(claimed)
+    if options.profile and proof.manifest and not proof.manifest.profile:
         raise UsageError(f"--profile {options.profile}: the signed manifest claims no profile")
     if options.repair_list:
-        _write_ranges(options.repair_list, repairs(claimed, done))
-    console.verified(done, str(options.dataset), options.format)
-    return 0 if done.proof else 12
+        _write_ranges(options.repair_list, repairs(claimed, proof))
+    console.proof(proof, str(options.dataset), options.format)
+    return 0 if proof else 12
 
 
 def _run_verify_part(options: Options) -> int:

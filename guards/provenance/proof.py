@@ -8,7 +8,7 @@ time is the verifier's and taken once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
@@ -53,12 +53,18 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The evidence; true when nothing but warnings stands against the claim."""
+    """The evidence; true when nothing but warnings stands against the claim.
+
+    Of what was `found`, the leaves of `unread` bytes were remembered; `told` is the index's word.
+    """
 
     manifest: Manifest | None
     steps: tuple[Step, ...]
     problems: tuple[Difference, ...]
     history: str
+    found: Snapshot = field(default_factory=lambda: Snapshot(files=()))
+    unread: int = 0
+    told: str = ""
 
     def __bool__(self) -> bool:
         return self.manifest is not None and not self.refusals
@@ -90,7 +96,12 @@ def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectatio
     problems += _lineage(manifest, steps, expect)
     problems += [*walked.unsafe, *_differences(manifest, walked)]
     return Proof(
-        manifest=manifest, steps=steps, problems=tuple(problems), history=_standing(expect, seen)
+        manifest=manifest,
+        steps=steps,
+        problems=tuple(problems),
+        history=_standing(expect, seen),
+        found=walked.snapshot,
+        unread=walked.unread,
     )
 
 
@@ -158,7 +169,11 @@ def _differences(manifest: Manifest, walked: Walked) -> list[Difference]:
 
 
 def _refused(walked: Walked, problem: Difference) -> Proof:
-    return Proof(manifest=None, steps=(), problems=(problem, *walked.unsafe), history="unknown")
+    problems = (problem, *walked.unsafe)
+    found, unread = walked.snapshot, walked.unread
+    return Proof(
+        manifest=None, steps=(), problems=problems, history="unknown", found=found, unread=unread
+    )
 
 
 def _nobody(envelope: Envelope) -> Difference:
