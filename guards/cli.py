@@ -7,6 +7,7 @@ Exit status, in every output format: 0 PASS or done, 1 we broke, 2 usage, 3 noth
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import signal
 import sys
@@ -255,7 +256,11 @@ def _run_verify(options: Options) -> int:
         return _run_verify_part(options)
     with console.reading(options.quiet) as tick:
         claimed = _claimed(options, tick)
-        proof = verify(claimed)
+        gc.disable()  # a tenth of the time with 20,000 files, and there are no cycles to collect
+        try:
+            proof = verify(claimed)
+        finally:
+            gc.enable()
     if options.profile and proof.manifest and not proof.manifest.profile:
         raise UsageError(f"--profile {options.profile}: the signed manifest claims no profile")
     if options.repair_list:

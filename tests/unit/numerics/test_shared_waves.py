@@ -133,7 +133,9 @@ def test_the_phase_at_the_centre_is_that_of_the_wave(down, right, phase, seed):
     noise = np.random.default_rng(seed).normal(0, 3, (4, 1, 32, 32))
     wave = Wave(frequency=np.array([down, right]), phase=phase, pure=1).drawn(32, 32)
     found = peaks(np.clip(np.rint(120 + noise + 25 * wave), 0, 255).astype(np.uint8))
-    signs = np.array([1, -1])  # cos(-x) = cos(x): a wave is told by its frequency or by the opposite
+    signs = np.array(
+        [1, -1]
+    )  # cos(-x) = cos(x): a wave is told by its frequency or by the opposite
     gap = np.abs(signs[:, None, None] * found.frequency - (down, right)).max(2)
     near = gap.min(0) <= 0.75
     assert set(found.rows[near].tolist()) == {0, 1, 2, 3}
