@@ -7,6 +7,7 @@ Exit status, in every output format: 0 PASS or done, 1 we broke, 2 usage, 3 noth
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import signal
 import sys
@@ -396,7 +397,7 @@ def _claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _run_verify(options: Options) -> int:
-    from guards.verify import look, repairs
+    from guards.verify import repairs, verify
 
     for what in ("manifest", "profile"):
         path = getattr(options, what)
@@ -406,14 +407,17 @@ def _run_verify(options: Options) -> int:
         return _run_verify_part(options)
     with console.reading(options.quiet) as tick:
         claimed = _claimed(options, tick)
-        done = look(claimed)
-    manifest = done.proof.manifest
-    if options.profile and manifest and not manifest.profile:
+        gc.disable()  # a tenth of the time with 20,000 files, and there are no cycles to collect
+        try:
+            proof = verify(claimed)
+        finally:
+            gc.enable()
+    if options.profile and proof.manifest and not proof.manifest.profile:
         raise UsageError(f"--profile {options.profile}: the signed manifest claims no profile")
     if options.repair_list:
-        _write_ranges(options.repair_list, repairs(claimed, done))
-    console.verified(done, str(options.dataset), options.format)
-    return 0 if done.proof else 12
+        _write_ranges(options.repair_list, repairs(claimed, proof))
+    console.proof(proof, str(options.dataset), options.format)
+    return 0 if proof else 12
 
 
 def _run_verify_part(options: Options) -> int:

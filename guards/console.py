@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from guards.provenance.ledger import Log
     from guards.provenance.manifest import Manifest
     from guards.provenance.part import Part
+    from guards.provenance.proof import Proof
     from guards.provenance.snapshot import Difference
     from guards.scan import Scanned
-    from guards.verify import Verified
 
 SHOWN = 5  # rows named for a person
 TICK = 0.1  # seconds, at least, from one look of the progress bar to the next
@@ -77,12 +77,11 @@ def crash(problem: Exception, form: str) -> None:
         print(json.dumps({"error": type(problem).__name__, "reasons": [str(problem)], "exit": 1}))
 
 
-def verified(done: Verified, dataset: str, form: str) -> None:
+def proof(found: Proof, dataset: str, form: str) -> None:
     """The answer of `verify`: the differences, and what was decided on the way."""
-    found, manifest = done.proof, done.proof.manifest
-    size = done.found.size
-    if done.told:
-        say(f"index: {done.told}")
+    manifest, size = found.manifest, found.found.size
+    if found.told:
+        say(f"index: {found.told}")
     if form == "json":
         document = {
             "ok": bool(found),
@@ -91,8 +90,8 @@ def verified(done: Verified, dataset: str, form: str) -> None:
             "signers": list(found.signers),
             "history": found.history,
             "bytes": size,
-            "unread": done.unread,
-            "index": done.told,
+            "unread": found.unread,
+            "index": found.told,
             "problems": _problems(found.problems),
         }
         print(json.dumps(document))
@@ -101,9 +100,9 @@ def verified(done: Verified, dataset: str, form: str) -> None:
         print(problem)
     if found and manifest:
         files, history = len(manifest.snapshot.files), found.history
-        unread = f"; {done.unread} of {size} bytes not read: unchanged by their times"
+        unread = f"; {found.unread} of {size} bytes not read: unchanged by their times"
         told = f"OK {manifest.name} version {manifest.version}: {files} files, history {history}"
-        print(printable(told + (unread if done.unread else "")))
+        print(printable(told + (unread if found.unread else "")))
     else:
         print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems")
 

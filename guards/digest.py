@@ -14,16 +14,14 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 CHUNK = 8 * 1024 * 1024
-# What a worker reads at once stays in its cache; small files share a job, up to so many bytes.
+# So much is read at once: it stays in the cache of the core that hashes it.
 _BUFFER = 1 << 18
-_BATCH = 1 << 20
-_TOGETHER = 16
 # The most files that are open at once, below the least limit that systems have.
 _UNDER_WAY = 160
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -144,23 +142,29 @@ def chunk_count(size: int) -> int:
 def hash_chunks(wanted: Iterable[Wanted]) -> Generator[Piece, None, None]:
     """Hash chunks of open files, `(descriptor, size, chunk numbers)`, on all cores.
 
-    Yields `(descriptor, number, leaf)` in the order asked; the caller closes, when the last number
-    of a file has come. Chunks of one file and chunks of many are the same kind of work, so one
-    4 GiB file and 20,000 small ones are both parallel. Whatever the sizes and the count, a few
-    chunks are under way, and each worker reads into one buffer.
+    Yields `(descriptor, number, leaf)`, those of one file in the order asked; the caller closes,
+    when the last number of a file has come. Chunks of one file and chunks of many are the same
+    kind of work. A small file is hashed at once, by the caller's thread: passing it to another
+    and back costs more than hashing it (measured: twice the CPU for files of 64 KiB, and more
+    time on two cores than on one). Whatever the sizes and the count, a few chunks are under way.
     """
     workers = _cores()
+    buffer = memoryview(bytearray(_BUFFER))
     with ThreadPoolExecutor(workers) as pool:
-        window: deque[tuple[int, Future[list[Piece]]]] = deque()
+        window: deque[Future[Piece]] = deque()
         try:
-            for batch in _batches(wanted):
-                window.append((len(batch), pool.submit(_hash_batch, batch)))
-                while len(window) > 4 * workers or sum(n for n, _ in window) > _UNDER_WAY:
-                    yield from window.popleft()[1].result()
+            for descriptor, size, numbers in wanted:
+                for number in numbers:
+                    if size <= _BUFFER:
+                        yield descriptor, number, _hash_chunk(descriptor, size, number, buffer)
+                        continue
+                    window.append(pool.submit(_hash_alone, descriptor, size, number))
+                    if len(window) > min(4 * workers, _UNDER_WAY):
+                        yield window.popleft().result()
             while window:
-                yield from window.popleft()[1].result()
+                yield window.popleft().result()
         finally:
-            for _, job in window:
+            for job in window:
                 job.cancel()
 
 
@@ -170,30 +174,9 @@ def _cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def _batches(wanted: Iterable[Wanted]) -> Iterator[Sequence[Wanted]]:
-    """Small files in groups, since a job costs as much as some kilobytes; large ones in chunks."""
-    batch: list[Wanted] = []
-    room = _BATCH
-    for descriptor, size, numbers in wanted:
-        if size > _BATCH:
-            yield from ([(descriptor, size, (number,))] for number in numbers)
-            continue
-        batch.append((descriptor, size, numbers))
-        room -= size
-        if room <= 0 or len(batch) == _TOGETHER:
-            yield batch
-            batch, room = [], _BATCH
-    if batch:
-        yield batch
-
-
-def _hash_batch(batch: Sequence[Wanted]) -> list[Piece]:
-    buffer = memoryview(bytearray(max(1, min(_BUFFER, max(size for _, size, _ in batch)))))
-    return [
-        (descriptor, number, _hash_chunk(descriptor, size, number, buffer))
-        for descriptor, size, numbers in batch
-        for number in numbers
-    ]
+def _hash_alone(descriptor: int, size: int, number: int) -> Piece:
+    buffer = memoryview(bytearray(_BUFFER))
+    return descriptor, number, _hash_chunk(descriptor, size, number, buffer)
 
 
 def _hash_chunk(descriptor: int, size: int, number: int, buffer: memoryview) -> bytes:

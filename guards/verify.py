@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from guards.provenance.index import PURPOSE, Index, opened
 from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
-from guards.provenance.proof import Expectation, Proof, prove, room
+from guards.provenance.proof import SLACK, Expectation, Proof, prove, room
 from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, take
 from guards.provenance.trust import Trust
 from guards.secret import draw
@@ -46,34 +46,18 @@ class Claimed:
     tick: Callable[[int, int], None] = lambda done, total: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """A proof of the whole, and what it stands on: how much was remembered and not read."""
-
-    proof: Proof
-    found: Snapshot
-    unread: int = 0
-    told: str = ""
-
-
 def verify(claimed: Claimed) -> Proof:
     """Prove a dataset against its manifest and the trust; a good proof is remembered in `state`."""
-    return look(claimed).proof
-
-
-def look(claimed: Claimed) -> Verified:
-    """The same, with what was found and how it was looked at."""
     signed = read_document(claimed.manifest)
     expect = _expectation(claimed)
     most = room(signed, claimed.trust, expect.at)
     with _index(claimed) as index:
-        ticks = _counting(claimed, most)
+        ticks = _counting(claimed, max(0, most - SLACK) if most else 0)
         walked = take(claimed.dataset, most, Look(index=index, tick=ticks))
     proof = prove(walked, signed, claimed.trust, expect)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
-    told = index.told if index else ""
-    return Verified(proof=proof, found=walked.snapshot, unread=walked.unread, told=told)
+    return replace(proof, told=index.told) if index else proof
 
 
 def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, ...]) -> Part:
@@ -111,15 +95,15 @@ def standing_claim(claimed: Claimed) -> Manifest:
     return proof.manifest
 
 
-def repairs(claimed: Claimed, verified: Verified) -> tuple[Range, ...]:
+def repairs(claimed: Claimed, proof: Proof) -> tuple[Range, ...]:
     """The byte ranges of the claimed files that must be fetched again; none when all is well.
 
     Raises:
         Untrusted: the claim does not hold, so nobody knows what the bytes should be.
     """
     files = standing_claim(claimed).snapshot.files
-    have = {entry.path: entry for entry in verified.found.files}
-    unread = {problem.path for problem in verified.proof.problems if problem.code == TOO_LARGE}
+    have = {entry.path: entry for entry in proof.found.files}
+    unread = {problem.path for problem in proof.problems if problem.code == TOO_LARGE}
     found: list[Range] = []
     for entry in files:
         found += damage(entry, have.get(entry.path))
@@ -149,12 +133,12 @@ def _index(claimed: Claimed) -> AbstractContextManager[Index | None]:
     return opened(claimed.index, claimed.dataset, draw(PURPOSE), full=claimed.full)
 
 
-def _counting(claimed: Claimed, total: int | None) -> Callable[[int], None]:
+def _counting(claimed: Claimed, total: int) -> Callable[[int], None]:
     done = 0
 
     def tick(size: int) -> None:
         nonlocal done
         done += size
-        claimed.tick(done, total or 0)
+        claimed.tick(done, total)
 
     return tick

@@ -128,9 +128,22 @@ class Index:
         """Append what was learnt since the last time."""
         if self._descriptor >= 0 and self._pending:
             data, self._mac = _line(self._key, self._mac, self._pending)
-            os.write(self._descriptor, data)
             self._records += len(self._pending)
+            try:
+                whole = os.write(self._descriptor, data) == len(data)
+            except OSError:
+                whole = False
+            if not whole:  # a full disk is no reason to stop: it costs what reading again costs
+                self._descriptor, self.told = -1, "cannot be written to; less is remembered"
         self._pending, self._written = [], time.monotonic()
+
+    def rewrite(self, path: Path, about: str) -> None:
+        """Write it anew, all at once; where that fails it is emptied, since it may be wrong."""
+        try:
+            write_atomically(path, b"".join(self._lines(about)), mode=0o600)
+        except OSError as error:
+            os.truncate(self._descriptor, 0)
+            raise UsageError(f"index {path}: {error.strerror}") from error
 
     @property
     def wasteful(self) -> bool:
@@ -138,7 +151,7 @@ class Index:
         much = self._records > 2 * len(self._known.keys() & self._seen) + _TOGETHER
         return self._descriptor >= 0 and (self._stale or much)
 
-    def lines(self, about: str) -> Iterator[bytes]:
+    def _lines(self, about: str) -> Iterator[bytes]:
         """The whole index anew, without what is no longer there."""
         yield _MAGIC
         data, mac = _line(self._key, b"", _header(about))
@@ -164,16 +177,17 @@ def opened(path: Path, dataset: Path, key: bytes, *, full: bool = False) -> Iter
     _refuse_inside(path, dataset)
     descriptor = _open(path)
     try:
-        index = _load(descriptor, path, about, key)
+        try:
+            index = _load(descriptor, path, about, key)
+        except OSError as error:
+            raise UsageError(f"index {path}: {error.strerror}") from error
         index.full = index.full or full
         try:
             yield index
         finally:
             index.flush()
         if index.wasteful:
-            write_atomically(path, b"".join(index.lines(about)), mode=0o600)
-    except OSError as error:
-        raise UsageError(f"index {path}: {error.strerror}") from error
+            index.rewrite(path, about)
     finally:
         os.close(descriptor)
 

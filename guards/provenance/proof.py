@@ -8,7 +8,7 @@ time is the verifier's and taken once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -53,12 +53,18 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The evidence; true when nothing but warnings stands against the claim."""
+    """The evidence; true when nothing but warnings stands against the claim.
+
+    Of what was `found`, the leaves of `unread` bytes were remembered; `told` is the index's word.
+    """
 
     manifest: Manifest | None
     authority: Authority | None
     problems: tuple[Difference, ...]
     history: str
+    found: Snapshot = field(default_factory=lambda: Snapshot(files=()))
+    unread: int = 0
+    told: str = ""
 
     def __bool__(self) -> bool:
         return self.manifest is not None and not self.refusals
@@ -101,6 +107,8 @@ def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectatio
         authority=authority,
         problems=tuple(problems),
         history=_standing(expect, seen),
+        found=walked.snapshot,
+        unread=walked.unread,
     )
 
 
@@ -175,8 +183,15 @@ def _differences(manifest: Manifest, walked: Walked) -> list[Difference]:
 
 
 def _refused(walked: Walked, problem: Difference) -> Proof:
+    problems = (problem, *walked.unsafe)
+    found, unread = walked.snapshot, walked.unread
     return Proof(
-        manifest=None, authority=None, problems=(problem, *walked.unsafe), history="unknown"
+        manifest=None,
+        authority=None,
+        problems=problems,
+        history="unknown",
+        found=found,
+        unread=unread,
     )
 
 

@@ -18,7 +18,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from guards.digest import CHUNK, Digest, chunk_count, hash_chunks, merkle_root, tree_root
 from guards.errors import NothingToExamine, UsageError
@@ -31,6 +33,7 @@ MAX_NAME = 255
 MAX_DEPTH = 64
 WARNINGS = frozenset({"hardlink"})
 TOO_LARGE = "too-large"
+_OF_CHANGE = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink")
 # Names that nobody could object to, and most are; all others are looked at letter by letter.
 _PLAIN = re.compile(r"\w(?:[\w .+=-]*[\w+=-])?", re.ASCII)
 # So many characters have at most four times as many bytes, and no more slashes than may be.
@@ -116,8 +119,7 @@ class Look:
     tick: Callable[[int], None] = lambda size: None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A regular file under the walk, not yet open; `parent` is its directory, which is."""
 
     path: str
@@ -126,8 +128,7 @@ class _Found:
     status: os.stat_result
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
+class _Opened(NamedTuple):
     """A regular file under the walk, open for reading."""
 
     path: str
@@ -135,9 +136,9 @@ class _Opened:
     status: os.stat_result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
-    """A file, its size when it was opened, and those of its leaves that are known by now."""
+    """A file, its size when it was opened, and those of its leaves that have come by now."""
 
     path: str
     size: int
@@ -177,7 +178,7 @@ def take(dataset: Path, most: int | None = None, look: Look = Look()) -> Walked:
     try:
         for reading in read_chunks(dataset, most, look, unsafe):
             files.append(reading.entry)
-            unread += reading.unread
+            unread += reading.unread if look.index else 0
     except Contradicted:
         return take(dataset, most, look)
     return _walked(files, unsafe, unread)
@@ -359,8 +360,7 @@ def _walked(files: Iterable[Entry], unsafe: Iterable[Difference], unread: int = 
 def _moved(opened: _Opened) -> Iterator[Difference]:
     """A file that changed while it was read has no digest that means anything."""
     before, after = opened.status, os.fstat(opened.descriptor)
-    keys = ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink")
-    if any(getattr(before, key) != getattr(after, key) for key in keys):
+    if _OF_CHANGE(before) != _OF_CHANGE(after):
         yield Difference(code="changed-while-read", path=opened.path)
 
 

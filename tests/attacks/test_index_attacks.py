@@ -14,7 +14,7 @@ from guards.errors import GateRefused, UsageError
 from guards.provenance import index as indices
 from guards.provenance.index import opened
 from guards.provenance.snapshot import Look, take
-from guards.verify import Claimed, look
+from guards.verify import Claimed, verify
 
 FILE = "a.parquet"
 TICK = 20_000_000
@@ -34,9 +34,9 @@ def indexed(spine, monkeypatch):
         trust=spine.trust,
         index=spine.home / "index",
     )
-    assert look(claimed).unread == 0
-    done = look(claimed)
-    assert done.proof
+    assert verify(claimed).unread == 0
+    done = verify(claimed)
+    assert done
     assert done.unread == done.found.size
     return claimed
 
@@ -84,7 +84,7 @@ def test_other_bytes_under_the_same_size_and_mtime_are_read(indexed, change):
     change(indexed.dataset / FILE)
     after = (indexed.dataset / FILE).stat()
     assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    assert "changed-file" in {problem.code for problem in look(indexed).proof.problems}
+    assert "changed-file" in {problem.code for problem in verify(indexed).problems}
 
 
 def rewrite(edit):
@@ -117,10 +117,10 @@ FORGED = {
 @pytest.mark.parametrize("change", FORGED.values(), ids=FORGED.keys())
 def test_an_index_that_was_changed_is_not_believed(indexed, change):
     change(indexed.index)
-    done = look(indexed)
-    assert done.proof
+    done = verify(indexed)
+    assert done
     assert (done.unread, "not as this user wrote it" in done.told) == (0, True)
-    done = look(indexed)
+    done = verify(indexed)
     assert (done.unread, done.told) == (done.found.size, ""), "and was begun anew"
 
 
@@ -133,8 +133,8 @@ def test_an_index_that_lies_about_a_changed_file_needs_the_key(indexed):
         status = (indexed.dataset / FILE).stat()
         forged.recall(FILE, status)
         forged.note(FILE, status, 0, [good[FILE].digest.raw])
-    done = look(indexed)
-    assert not done.proof
+    done = verify(indexed)
+    assert not done
     assert "not as this user wrote it" in done.told
 
 
@@ -142,8 +142,8 @@ def test_the_index_of_another_directory_is_not_believed(indexed, spine):
     other = spine.home / "other"
     shutil.copytree(indexed.dataset, other)
     flip(other / FILE)
-    done = look(replace(indexed, dataset=other))
-    assert not done.proof
+    done = verify(replace(indexed, dataset=other))
+    assert not done
     assert (done.unread, "about another dataset" in done.told) == (0, True)
 
 
@@ -151,18 +151,18 @@ def test_an_old_index_of_the_same_directory_tells_nothing_that_is_not_so(indexed
     old = indexed.index.read_bytes()
     flip(indexed.dataset / FILE)
     time.sleep(3 * TICK / 1e9)
-    look(indexed)
+    verify(indexed)
     indexed.index.write_bytes(old)
-    assert not look(indexed).proof
+    assert not verify(indexed)
 
 
 @pytest.mark.parametrize("mode", [0o622, 0o660, 0o666])
 def test_an_index_that_others_can_write_to_is_not_believed(indexed, mode):
     indexed.index.chmod(mode)
-    done = look(indexed)
+    done = verify(indexed)
     assert (done.unread, "others can write" in done.told) == (0, True)
     assert indexed.index.stat().st_mode & 0o777 == 0o600
-    assert look(indexed).unread > 0
+    assert verify(indexed).unread > 0
 
 
 def test_a_secret_that_others_can_read_makes_no_index(indexed, monkeypatch, tmp_path):
@@ -170,7 +170,7 @@ def test_a_secret_that_others_can_read_makes_no_index(indexed, monkeypatch, tmp_
     (tmp_path / "secret").write_bytes(b"s" * 32)
     (tmp_path / "secret").chmod(0o644)
     with pytest.raises(UsageError, match="others can read it"):
-        look(indexed)
+        verify(indexed)
 
 
 def test_bytes_that_changed_without_their_times_are_found_by_the_sample(indexed, monkeypatch):
@@ -179,14 +179,14 @@ def test_bytes_that_changed_without_their_times_are_found_by_the_sample(indexed,
         status = (indexed.dataset / FILE).stat()
         index.recall(FILE, status)
         index.note(FILE, status, 0, [b"\0" * 32])
-    assert not look(indexed).proof, "the index is believed, and the claim is not met"
+    assert not verify(indexed), "the index is believed, and the claim is not met"
     monkeypatch.setattr(indices, "_sample", lambda known: {FILE: frozenset({0})})
-    done = look(indexed)
-    assert done.proof, "the bytes are good; what was remembered was not"
+    done = verify(indexed)
+    assert done, "the bytes are good; what was remembered was not"
     assert (done.unread, "its times have not" in done.told) == (0, True)
     monkeypatch.setattr(indices, "_sample", lambda known: {})
-    done = look(indexed)
-    assert (bool(done.proof), done.unread) == (True, done.found.size)
+    done = verify(indexed)
+    assert (bool(done), done.unread) == (True, done.found.size)
 
 
 def _key():
@@ -196,8 +196,8 @@ def _key():
 
 
 def test_full_reads_whatever_the_index_says(indexed):
-    done = look(replace(indexed, full=True))
-    assert (bool(done.proof), done.unread) == (True, 0)
+    done = verify(replace(indexed, full=True))
+    assert (bool(done), done.unread) == (True, 0)
 
 
 def test_the_gate_and_the_scan_know_no_index(indexed, spine, monkeypatch):

@@ -19,7 +19,7 @@ from guards.provenance.memory import Memory
 from guards.provenance.part import Part, Range, damage, parse_range
 from guards.provenance.signing import parse_envelope, sign
 from guards.provenance.snapshot import Entry, Look, Snapshot, read_chunks, take
-from guards.verify import Claimed, look, look_at_part, repairs
+from guards.verify import Claimed, look_at_part, repairs, verify
 
 SIZE = 3 * CHUNK + 1000
 
@@ -118,7 +118,7 @@ def test_a_range_reads_its_chunks_only(claimed, monkeypatch):
 
 def test_an_old_claim_without_chunks_proves_by_whole_files(claimed, spine):
     publish(claimed.dataset, spine, edit=without_chunks)
-    assert look(claimed).proof
+    assert verify(claimed)
     byte = Range(path="large.bin", offset=0, length=1)
     part = look_at_part(claimed, (), (byte,))
     assert (part.holds, part.size) == (True, SIZE)
@@ -126,7 +126,7 @@ def test_an_old_claim_without_chunks_proves_by_whole_files(claimed, spine):
     part = look_at_part(claimed, (), (byte,))
     whole = (Range(path="large.bin", offset=0, length=SIZE),)
     assert (part.holds, part.damage) == (False, whole)
-    assert repairs(claimed, look(claimed)) == whole
+    assert repairs(claimed, verify(claimed)) == whole
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_a_part_is_not_remembered_and_holds_to_what_is(claimed, tmp_path):
     kept = replace(claimed, state=state)
     assert look_at_part(kept, ("*",), ()).holds
     assert state.recall(parse_name("acme/bulk")) is None
-    assert look(kept).proof
+    assert verify(kept)
     newer = Manifest(
         name=parse_name("acme/bulk"),
         version=2,
         snapshot=Snapshot(files=()),
-        created=look(claimed).proof.manifest.created,
+        created=verify(claimed).manifest.created,
     )
     state.remember(newer)
     with pytest.raises(Untrusted, match="rollback"):
@@ -213,14 +213,14 @@ def test_chunks_that_are_not_those_of_the_digest_are_refused(claimed, spine):
 
     for edit in (swap, short, of_a_small_file):
         publish(claimed.dataset, spine, edit=edit)
-        assert [p.code for p in look(claimed).proof.problems] == ["malformed"]
+        assert [p.code for p in verify(claimed).problems] == ["malformed"]
 
 
 def test_no_more_chunks_are_listed_than_a_manifest_has_room_for(claimed, spine, monkeypatch):
     monkeypatch.setattr("guards.provenance.manifest.MAX_CHUNKS", 3)
     publish(claimed.dataset, spine)
     assert b'"chunks"' not in parse_envelope(claimed.manifest.read_bytes()).payload
-    assert look(claimed).proof
+    assert verify(claimed)
 
 
 def fetch(ranges, source, target):
@@ -239,12 +239,12 @@ def fetch(ranges, source, target):
 def test_a_list_of_repairs_restores_a_damaged_copy(claimed, tmp_path):
     copy, good = claimed.dataset, tmp_path / "good"
     shutil.copytree(copy, good)
-    assert repairs(claimed, look(claimed)) == ()
+    assert repairs(claimed, verify(claimed)) == ()
     flip(copy / "large.bin", CHUNK, CHUNK + 7, SIZE - 1)
     os.truncate(copy / "a" / "1.bin", 1 << 13)
     (copy / "b" / "1.bin").unlink()
-    done = look(claimed)
-    assert not done.proof
+    done = verify(claimed)
+    assert not done
     ranges = repairs(claimed, done)
     assert ranges == (
         Range(path="a/1.bin", offset=0, length=100),
@@ -254,13 +254,13 @@ def test_a_list_of_repairs_restores_a_damaged_copy(claimed, tmp_path):
         Range(path="large.bin", offset=3 * CHUNK, length=1000),
     )
     fetch(ranges, good, copy)
-    assert look(claimed).proof
+    assert verify(claimed)
 
 
 def test_a_file_too_large_to_be_read_is_cut(claimed):
     os.truncate(claimed.dataset / "a" / "2.bin", 1 << 40)
-    done = look(claimed)
-    assert "too-large" in [problem.code for problem in done.proof.problems]
+    done = verify(claimed)
+    assert "too-large" in [problem.code for problem in done.problems]
     assert repairs(claimed, done) == (
         Range(path="a/2.bin", offset=0, length=200),
         Range(path="a/2.bin", offset=200, length=0),
@@ -270,7 +270,7 @@ def test_a_file_too_large_to_be_read_is_cut(claimed):
 def test_without_a_claim_nobody_knows_what_to_fetch(claimed, spine):
     claimed.manifest.write_bytes(sign(b"{}", spine.keys.private("stranger")).to_json())
     with pytest.raises(Untrusted):
-        repairs(claimed, look(claimed))
+        repairs(claimed, verify(claimed))
     with pytest.raises(Untrusted):
         look_at_part(claimed, ("*",), ())
 
