@@ -6,7 +6,8 @@ A trial splits the rows in halves at random: the reference, of which the rule ge
 profile, and the batch, whose rows are few vectors and nothing else. A crowd takes the place of a
 share of the batch's rows: vectors drawn from a normal of `radius` standard deviations of each
 dimension around one row of the batch (`row`), or around a point drawn dimension by dimension
-within the middle 90 % of the data's range (`point`).
+within the middle 90 % of the data's range (`point`). `class` plants nothing: the reference has no
+row of one of the ten classes, of which the batch has its tenth, as after a new product.
 
 Beside it the local two-sample test that needs the reference's rows: of the 10 nearest of each row
 of the batch, in reference and batch together, at least 9 are of the batch (T rows are so); judged
@@ -24,7 +25,7 @@ import argparse
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,8 @@ import sets
 
 from guards.checks.crowds import Settings, examine
 from guards.data.case import Case
-from guards.data.dataset import open_dataset
-from guards.data.profile import build_profile
+from guards.data.dataset import Dataset, open_dataset
+from guards.data.profile import Profile, build_profile
 from guards.numerics.intervals import clopper_pearson
 from guards.provenance.snapshot import Snapshot
 
@@ -43,7 +44,7 @@ SETS = ("digits", "fashion")
 ROWS, WIDTH = 6_000, 64
 DOSES = (0.005, 0.01, 0.02, 0.05)
 NEAREST, NEW, EXCHANGES, ALPHA = 10, 9, 200, 0.01
-NONE = "none"
+NONE, CLASS = "none", "class"
 
 
 def main() -> None:
@@ -64,21 +65,22 @@ def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Li
     ]
     for trial in range(max(given.trials, given.nulls)):
         for name in given.sets:
-            for where, radius, dose in [(NONE, 0.0, 0.0), *planted]:
-                if trial < (given.nulls if where == NONE else given.trials):
+            for where, radius, dose in [(NONE, 0.0, 0.0), (CLASS, 0.0, 0.0), *planted]:
+                if trial < (given.nulls if where in (NONE, CLASS) else given.trials):
                     key = f"{name} {where} {radius} {dose} {given.first + trial}"
                     yield key, partial(measured, name, where, radius, dose, given.first + trial)
 
 
 def measured(name: str, where: str, radius: float, dose: float, trial: int) -> runs.Line:
-    reference, batch = halves(name, trial)
+    reference, batch = halves(name, trial, without=where == CLASS)
     rng = np.random.default_rng([trial, 7])
     rows = rng.permutation(len(batch))[: round(dose * len(batch))]
     if len(rows):
         batch = batch.copy()
         batch[rows] = crowd(batch, where, radius, len(rows), rng)
     said = {"set": name, "where": where, "radius": radius, "dose": dose}
-    return {**said, **asked(name, trial, batch, rows), "peer": nearest(reference, batch, rng)}
+    known = profile_of(name, trial, where == CLASS)
+    return {**said, **asked(known, batch, rows), "peer": nearest(reference, batch, rng)}
 
 
 def crowd(
@@ -89,7 +91,7 @@ def crowd(
     return rng.normal(place, radius * batch.std(axis=0), (count, batch.shape[1]))
 
 
-def asked(name: str, trial: int, batch: np.ndarray, planted: np.ndarray) -> runs.Line:
+def asked(known: Profile, batch: np.ndarray, planted: np.ndarray) -> runs.Line:
     """What the rule says, and which of its rows are planted."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = opened(batch, Path(folder))
@@ -97,7 +99,7 @@ def asked(name: str, trial: int, batch: np.ndarray, planted: np.ndarray) -> runs
             snapshot=Snapshot(files=()),
             roles=dataset.roles,
             opened=dataset,
-            reference=reference_of(name, trial),
+            reference=known,
         )
         found = examine(case, Settings())
     held = {score.row for score in found.row_scores}
@@ -126,33 +128,36 @@ def nearest(reference: np.ndarray, batch: np.ndarray, rng: np.random.Generator) 
     return (1 + beyond) / (1 + EXCHANGES) <= ALPHA
 
 
-@cache
-def reference_of(name: str, trial: int):
+@lru_cache(maxsize=4)
+def profile_of(name: str, trial: int, without: bool) -> Profile:
     with tempfile.TemporaryDirectory() as folder:
-        return build_profile(opened(halves(name, trial)[0], Path(folder)))
+        return build_profile(opened(halves(name, trial, without)[0], Path(folder)))
 
 
-@cache
-def halves(name: str, trial: int) -> tuple[np.ndarray, np.ndarray]:
-    whole = vectors(name)
+@lru_cache(maxsize=4)
+def halves(name: str, trial: int, without: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Reference and batch; the reference without one class."""
+    whole, labels = vectors(name)
     order = np.random.default_rng(trial).permutation(len(whole))
-    return whole[order[: len(whole) // 2]], whole[order[len(whole) // 2 :]]
+    first, second = order[: len(whole) // 2], order[len(whole) // 2 :]
+    return whole[first[labels[first] != trial % 10] if without else first], whole[second]
 
 
-@cache
-def vectors(name: str) -> np.ndarray:
-    """All rows of a set, (n, 64)."""
+@lru_cache(maxsize=4)
+def vectors(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """All rows of a set, (n, 64), and their classes."""
     from sklearn.decomposition import PCA
 
     pictures = sets.load(name)
     pixels = pictures.pixels.reshape(len(pictures.pixels), -1)
     if name == "digits":
-        return pixels.astype(float)
+        return pixels.astype(float), pictures.labels
     drawn = np.random.default_rng(0).permutation(len(pixels))[:ROWS]
-    return PCA(WIDTH, random_state=0).fit_transform(pixels[drawn].astype(float))
+    found = PCA(WIDTH, random_state=0).fit_transform(pixels[drawn].astype(float))
+    return found, pictures.labels[drawn]
 
 
-def opened(rows: np.ndarray, folder: Path):
+def opened(rows: np.ndarray, folder: Path) -> Dataset:
     frame = pl.DataFrame({"embedding": pl.Series(rows, dtype=pl.Array(pl.Float64, rows.shape[1]))})
     frame.with_columns(embedding=pl.col("embedding").arr.to_list()).write_parquet(
         folder / "a.parquet"

@@ -28,7 +28,7 @@ def signs(width: int, many: int) -> Floats:
         )[:width]
         for number in range(1, many + 1)
     ]
-    found = 2.0 * np.array(drawn).reshape(many, width).T - 1
+    found: Floats = 2.0 * np.array(drawn, np.float64).reshape(many, width).T - 1
     found.flags.writeable = False
     return found
 
@@ -36,11 +36,13 @@ def signs(width: int, many: int) -> Floats:
 def projected(vectors: npt.ArrayLike, many: int) -> Singles:
     """Where vectors (n, d) lie along the first `many` directions, (n, many).
 
-    In single precision: the last bits of a sum depend on where a vector stands among the others,
-    and no count should.
+    To 24 bits of the vector's own norm: the last bits of a sum depend on where a vector stands
+    among the others, and what is nothing but for them has to be nothing.
     """
     rows = np.asarray(vectors, np.float64)
-    width = rows.shape[1]
-    with np.errstate(over="ignore"):
-        found: Singles = (rows @ signs(width, many) / np.sqrt(max(width, 1))).astype(np.float32)
-    return found
+    found = rows @ signs(rows.shape[1], many) / np.sqrt(max(rows.shape[1], 1))
+    _, exponent = np.frexp(np.sqrt(np.square(rows).sum(axis=1)))
+    grain = np.ldexp(1.0, exponent - 24)[:, None]
+    with np.errstate(over="ignore", under="ignore"):
+        rounded: Singles = (np.rint(found / grain) * grain).astype(np.float32)
+    return rounded

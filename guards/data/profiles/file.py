@@ -117,7 +117,9 @@ def _names(noun: type) -> list[str]:
 def _plain(noun: Any) -> dict[str, Any]:
     """A noun as JSON, its fields by name."""
     told = {field.name: getattr(noun, field.name) for field in fields(noun)}
-    nested = {name: _plain(v) for name, v in told.items() if isinstance(v, NumericColumn)}
+    nested: dict[str, Any] = {
+        name: _plain(held) for name, held in told.items() if isinstance(held, NumericColumn)
+    }
     if isinstance(noun, TextColumn):
         nested["marks"] = dict(noun.marks)
     if isinstance(noun, VectorColumn):

@@ -411,7 +411,7 @@ def _numbers(values: pl.Series) -> Floats:
 
 def _summed(moments: Sequence[Moments], width: int) -> dict[str, Any]:
     """Mean and variance (d,), to the digits that do not depend on the order of the rows."""
-    held = [part for part in moments if part.count]
+    held = [part for part in moments if part.count and len(part.total) == width]
     total = sum((part.total for part in held), np.zeros(width))
     squares = sum((part.squares for part in held), np.zeros(width))
     count = np.array([sum(part.count for part in held)])

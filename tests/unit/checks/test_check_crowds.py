@@ -137,6 +137,15 @@ def test_a_crowd_of_vectors_is_named_by_its_column_and_held(table_case, profile_
     assert {order[score.row] for score in mixed.row_scores} == held
 
 
+def test_along_eight_views_no_single_cell_has_to_be_sure(table_case, profile_of):
+    reference = profile_of(of(embedded(5, 3_000)))
+    case = table_case(of(planted(embedded(6, 2_000), 20, 0.1)), reference=reference)
+    (finding,) = examine(case).findings
+    assert finding.evidence[0].detail["views"]["embedding"] >= 8
+    assert finding.evidence[0].p_value > 0.001
+    assert examine(case, views=11).findings == ()
+
+
 def test_vectors_in_a_plane_are_tight_in_two_things_at_most(table_case, profile_of):
     reference = profile_of(of(embedded(5, 3_000, rank=2)))
     frame = of(planted(embedded(6, 2_000, rank=2), 60, 0.02))

@@ -46,6 +46,12 @@ def test_places_are_in_any_order_of_the_rows() -> None:
     assert projected(rows[:5], 10) == pytest.approx(np.array(slow), abs=1e-6)
 
 
+def test_what_adds_up_to_nothing_is_nothing() -> None:
+    """0 is the simplest number, and so the edge of many a cell; 0.1 + 0.2 - 0.3 is not 0."""
+    rows = signs(9, 1)[:, 0] * [0.1, 0.2, -0.3, 0.7, -0.6, -0.1, 0.4, -0.3, -0.1]
+    assert projected(rows[None], 1)[0, 0] == 0
+
+
 def test_no_vectors_and_huge_ones_have_places() -> None:
     assert projected(np.zeros((0, 0)), 4).shape == (0, 4)
     assert not np.isnan(projected(np.full((2, 3), 1e150), 4)).any()
