@@ -15,7 +15,7 @@ from guards.data.season import same_season, season_of
 from guards.digest import Digest
 from guards.provenance.manifest import parse_name
 
-NOTHING = Profile(blocks=(1,), roles={}, columns=(), pairs=(), groups=())
+NOTHING = Profile(blocks=(1,), roles={}, columns=(), pairs=(), triples=(), groups=())
 ROOT = Digest.of(b"")
 
 
