@@ -10,7 +10,8 @@ of one column of number lists, its places along fixed directions, none of which 
 MEASURED
 
 The known way around it: spread the rows over the range of all but two columns; put in less than
-`rows` rows; lie where the reference lies already.
+`rows` rows; lie where the reference lies already. Of vectors: spread them along the ten directions,
+which are public, and keep them close in all others.
 """
 
 from __future__ import annotations
