@@ -4,12 +4,14 @@ A local two-sample test (:mod:`guards.numerics.crowds`) on the counts of the ref
 rows that lie together in many triples of columns, in cells that hold several times what the
 reference leads to expect. Natural change makes crowds too, in one or two things at once: a new
 route, a storm. What is copied, generated or planted is tight in everything at once, and so a crowd
-alarms only if it is tight in `columns` columns none of which implies another.
+alarms only if it is tight in `columns` columns none of which implies another; or in as many *views*
+of one column of number lists, its places along fixed directions, none of which follows from others.
 
 MEASURED
 
 The known way around it: spread the rows over the range of all but two columns; put in less than
-`rows` rows; lie where the reference lies already.
+`rows` rows; lie where the reference lies already. Of vectors: spread them along the ten directions,
+which are public, and keep them close in all others.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ import numpy as np
 
 from guards.data.case import Case
 from guards.data.crowds import Heat, Voters, heat, inside, surest, voters
+from guards.data.profiles.nouns import VectorColumn
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
-from guards.numerics.crowds import grouped, independent, tightness
+from guards.numerics.crowds import apart, grouped, independent, tightness
 from guards.text import printable
 
 if TYPE_CHECKING:
@@ -45,7 +48,9 @@ class Settings:
     A cell is hot with `cell_rows` rows, `lift` times the expected, at `cell_alpha`; a row votes if
     `votes` of its cells are hot, or `more_votes` where a share of `many` rows would vote, as after
     a season; `rows` voting rows that are tight in `columns` columns, and lie in a cell that is
-    sure at `alpha` over all cells, alarm. Columns that `moved` are left out.
+    sure at `alpha` over all cells, alarm; so do rows that are tight along `views` views of one
+    column. A cell or two that are hot by chance make rows tight along the six views that they are
+    of, not along others. Columns that `moved` are left out.
     """
 
     alpha: float = 0.001
@@ -57,18 +62,28 @@ class Settings:
     many: float = 0.02
     rows: int = 12
     columns: int = 3
+    views: int = 8
     moved: float = 0.25
     max_rows: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Crowd:
-    """A group of voting rows; `box` are the cells where it lies, of the columns it is tight in."""
+    """A group of voting rows; `box` are the cells where it lies, of the columns it is tight in.
+
+    `views` are how many of these are views of each column of vectors.
+    """
 
     size: int
     log_p: float
     votes: float
     box: Mapping[str, tuple[int, ...]]
+    views: Mapping[str, int]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns it is tight in that are no views."""
+        return list(self.box)[sum(self.views.values()) :]
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -84,7 +99,7 @@ def examine(case: Case, settings: Settings) -> Measured:
     )
     if len(found.plan) < _TABLES:
         raise Skip(f"{len(found.plan)} triples of columns to compare; {_TABLES} are the least")
-    if found.votes < settings.rows * settings.votes * len(found.plan):
+    if found.votes < settings.rows * settings.votes:
         return Measured(statistics=_statistics(found, 0, []))
     voting = voters(case.dataset, found, settings.votes)
     if voting.many > settings.many * case.dataset.rows:
@@ -107,16 +122,27 @@ def _crowds(found: Heat, voting: Voters, settings: Settings) -> Iterator[_Crowd]
     for number in np.flatnonzero(np.bincount(group) >= settings.rows).tolist():
         rows = np.flatnonzero(group == number)
         counts = {name: _counted(found, voting, name, rows) for name in found.names}
-        tight = [(name, tightness(found.usual(name), held)) for name, held in counts.items()]
+        tight = {name: tightness(found.usual(name), held) for name, held in counts.items()}
+        views = {name: held for name in found.views if (held := _views(found, name, tight))}
+        columns = [(name, share) for name, share in tight.items() if not found.family(name)]
+        names = [*(v for held in views.values() for v in held)]
         yield _Crowd(
             size=len(rows),
             log_p=surest(found, voting.cells[rows]),
             votes=round(float(voting.votes[rows].mean()), 4),
             box={
                 name: tuple(np.flatnonzero(counts[name] >= _WITHIN * len(rows)).tolist())
-                for name in independent(tight, telling)
+                for name in (*names, *independent(columns, telling))
             },
+            views={name: len(held) for name, held in views.items()},
         )
+
+
+def _views(found: Heat, family: str, tight: Mapping[str, float]) -> list[str]:
+    """The views of a column of vectors that are tight on their own account."""
+    own = found.views[family]
+    shares = [(place, tight[name]) for place, name in enumerate(own)]
+    return [own[place] for place in apart(shares, found.correlations[family])]
 
 
 def _counted(found: Heat, voting: Voters, name: str, rows: Ints) -> Ints:
@@ -124,7 +150,9 @@ def _counted(found: Heat, voting: Voters, name: str, rows: Ints) -> Ints:
 
 
 def _alarming(crowd: _Crowd, settings: Settings) -> bool:
-    return len(crowd.box) >= settings.columns and crowd.log_p <= np.log10(settings.alpha)
+    views = max(crowd.views.values(), default=0)
+    tight = max(len(crowd.columns), views) >= settings.columns
+    return views >= settings.views or (tight and crowd.log_p <= np.log10(settings.alpha))
 
 
 def _held(case: Case, found: Heat, crowd: _Crowd, settings: Settings) -> list[RowScore]:
@@ -145,22 +173,31 @@ def _distinct(scores: Iterator[RowScore]) -> tuple[RowScore, ...]:
 
 
 def _place(found: Heat, crowd: _Crowd, most: int) -> str:
-    told = [
-        f"{printable(name)[:60]} {printable(found.meaning(name, cells))[:80]}"
-        for name, cells in list(crowd.box.items())[:most]
+    told = [f"in {_along(found, name, many)}" for name, many in crowd.views.items()]
+    told += [
+        f"{printable(name)[:60]} {printable(found.meaning(name, crowd.box[name]))[:80]}"
+        for name in crowd.columns[:most]
     ]
     return ", ".join(told)
 
 
+def _along(found: Heat, name: str, many: int) -> str:
+    column = found.profile.by_name[name]
+    every = len(column.views) if isinstance(column, VectorColumn) else many
+    return f"{printable(name)[:60]}, along {many} of its {every} views"
+
+
 def _finding(found: Heat, crowd: _Crowd, held: list[RowScore]) -> Finding:
+    columns = len(crowd.columns) + len(crowd.views)
+    wide = f" in {columns} columns" if columns > 1 else ""
     return Finding(
         rule="crowds",
         code="crowd",
         severity=Severity.MEDIUM,
         confidence=Confidence.MEDIUM,
         subject=Subject(kind="rows"),
-        summary=f"{len(held)} rows lie close together in {len(crowd.box)} columns, where the "
-        f"reference has next to nothing: {_place(found, crowd, _TOLD)}",
+        summary=f"{len(held)} rows lie close together{wide}, where the reference has next to "
+        f"nothing: {_place(found, crowd, _TOLD)}",
         evidence=(
             Evidence(
                 statistic="rows in the surest common cell of three columns",
@@ -168,7 +205,11 @@ def _finding(found: Heat, crowd: _Crowd, held: list[RowScore]) -> Finding:
                 p_value=float(10**crowd.log_p),
                 effect=crowd.votes,
                 rows=len(held),
-                detail={"columns": list(crowd.box), "log10_p_value": round(crowd.log_p, 2)},
+                detail={
+                    "columns": [*crowd.views, *crowd.columns],
+                    "views": dict(crowd.views),
+                    "log10_p_value": round(crowd.log_p, 2),
+                },
             ),
         ),
         remedy="look at the held rows: are they copies, generated, or of one event? "

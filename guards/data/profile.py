@@ -46,6 +46,7 @@ from guards.data.profiles.nouns import (
     Profile,
     TextColumn,
     VectorColumn,
+    View,
     coarse,
     coarse_bins,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "Survey",
     "TextColumn",
     "VectorColumn",
+    "View",
     "build_profile",
     "coarse",
     "coarse_bins",

@@ -28,6 +28,7 @@ Bools = npt.NDArray[np.bool_]
 TIGHT = 0.5  # of a column's entropy is gone within the group
 UNUSUAL = 1.0  # nats that the group's cells diverge from the usual ones
 IMPLIED = 0.3  # of a column's entropy is what another tells of it
+LINEAR = 0.7  # of a view's variance is what others tell of it: IMPLIED for eight cells of a normal
 
 
 def hot(
@@ -124,3 +125,51 @@ def independent(
         if share >= TIGHT and all(telling.get(pair, 0.0) < IMPLIED for pair in pairs):
             found.append(name)
     return found
+
+
+def apart(tight: Sequence[tuple[int, float]], correlations: Floats) -> list[int]:
+    """The views that are tight on their own account, the tightest first.
+
+    Directions drawn at random are at right angles, but vectors may lie in few dimensions, and then
+    one view follows from some others. A view counts if those counted before tell less than LINEAR
+    of its variance, together; `correlations` (views, views) are those of the reference.
+    """
+    found: list[int] = []
+    for one, share in sorted(tight, key=lambda held: (-held[1], held[0])):
+        if share >= TIGHT and conditional(correlations, found, one) < LINEAR:
+            found.append(one)
+    return found
+
+
+def conditional(correlations: Floats, known: Sequence[int], one: int) -> float:
+    """R^2: how much of quantity `one` the `known` ones tell, linearly, by their correlations.
+
+    A correlation that is not known (NaN) is taken to tell everything.
+    """
+    if not known:
+        return 0.0
+    among, own = correlations[np.ix_(known, known)], correlations[known, one]
+    if not (np.isfinite(among).all() and np.isfinite(own).all()):
+        return 1.0
+    return float(np.clip(own @ np.linalg.pinv(among, hermitian=True) @ own, 0.0, 1.0))
+
+
+def scored_correlation(table: npt.ArrayLike) -> float:
+    """The correlation of two quantities, from counts of both in cells of ascending order.
+
+    Each cell stands for the mean of a standard normal between its sides' quantiles (normal scores;
+    van der Waerden 1952). NaN where a side has one cell only.
+    """
+    counts = np.asarray(table, np.float64)
+    shares = counts / max(counts.sum(), 1.0)
+    down, across = _normal_scores(shares.sum(axis=1)), _normal_scores(shares.sum(axis=0))
+    size = np.sqrt((shares.sum(axis=1) @ down**2) * (shares.sum(axis=0) @ across**2))
+    return float(down @ shares @ across / size) if size > 1e-12 else float("nan")
+
+
+def _normal_scores(shares: Floats) -> Floats:
+    from scipy.stats import norm
+
+    heights = norm.pdf(norm.ppf(np.clip(np.concatenate([[0], np.cumsum(shares)]), 0, 1)))
+    scores = np.divide(-np.diff(heights), shares, out=np.zeros(len(shares)), where=shares > 0)
+    return np.asarray(scores)

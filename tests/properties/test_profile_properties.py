@@ -53,10 +53,21 @@ def table(seed: int, rows: int, shape: str) -> pl.DataFrame:
             "x": [None if gap else value for gap, value in zip(gaps, values.tolist(), strict=True)],
             "w": generator.choice([f"w{i}" for i in range(30)], rows),
             "text": generator.choice(["one", "two three", "\u200bfour", ""], rows),
-            "v": pl.Series(generator.normal(size=(rows, 2)).tolist(), dtype=pl.List(pl.Float64)),
+            "v": pl.Series(vectors(generator, rows), dtype=pl.List(pl.Float64)),
         },
         schema_overrides={"x": pl.Float64},
     )
+
+
+def vectors(generator: Any, rows: int) -> list[Any]:
+    """Of few digits, so that many lie at the edge of a cell, and some that are none."""
+    found: list[Any] = generator.integers(-9, 9, (rows, 9)) / 10
+    odd = [None, [1.0], [np.nan] * 9, [1e308] * 9, []]
+    chosen = generator.random(rows) < 0.1
+    return [
+        odd[place % 5] if o else one
+        for place, (o, one) in enumerate(zip(chosen, found.tolist(), strict=True))
+    ]
 
 
 def shards(root: Path, frame: pl.DataFrame, cuts: Any, order: Any = None) -> Dataset:
@@ -94,11 +105,15 @@ def test_a_batch_looks_the_same_in_any_order_of_any_shards(tmp_path_factory, mad
     assert told(one) == told(many)
 
 
+def plainly(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
 def told(seen: Any) -> Any:
     """Everything that was observed, as plain values."""
     columns = {
         name: {
-            field: value.tolist() if isinstance(value, np.ndarray) else value
+            field: [*map(list, value)] if field == "views" else plainly(value)
             for field in column.__slots__
             if (value := getattr(column, field)) is not column.column
         }

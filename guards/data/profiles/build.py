@@ -8,7 +8,7 @@ from typing import Any
 
 from guards.data.dataset import Dataset
 from guards.data.profiles.chunks import Chunk, block_cuts, chunks
-from guards.data.profiles.gather import Gatherer, Words, gatherer
+from guards.data.profiles.gather import Gatherer, Vectors, Words, gatherer
 from guards.data.profiles.nouns import Profile, VectorColumn
 from guards.data.profiles.observe import Observed, Observer
 from guards.data.profiles.tables import (
@@ -22,6 +22,7 @@ from guards.data.profiles.tables import (
 )
 from guards.data.profiles.triples import Triples, planned_triples
 from guards.data.profiles.values import Kind, kinds
+from guards.data.profiles.views import planned_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,17 +97,19 @@ class _Builder:
             name: gatherer(kind, len(self._cuts) - 1, dataset.rows, known.get(name))
             for name, kind in found.items()
         }
+        self._views = [c.views for c in self._columns.values() if isinstance(c, Vectors)]
         self._by: list[str] = []
         self._tables: Tables | None = None
         self._triples: Triples | None = None
 
     def add(self, chunk: Chunk) -> None:
         codes = {name: column.add(chunk) for name, column in self._columns.items()}
+        views = {name: held for one in self._views for name, held in one.add(chunk).items()}
         if self._tables is None or self._triples is None:
             shapes = self._shapes()
             self._tables, self._triples = self._plan(shapes), self._threes(shapes)
         self._tables.add(codes, chunk.blocks)
-        self._triples.add(codes, chunk.blocks)
+        self._triples.add({**views, **codes}, chunk.blocks)
 
     def finish(self) -> Profile:
         columns = tuple(column.finish() for column in self._columns.values())
@@ -129,13 +132,15 @@ class _Builder:
         }
 
     def _threes(self, shapes: Mapping[str, Shape]) -> Triples:
+        views = {name: shape for one in self._views for name, shape in one.shapes.items()}
+        every = {**views, **shapes}
         if self.like:
-            plan = [triple.columns for triple in self.like.triples if self._has(*triple.columns)]
+            plan = [t.columns for t in self.like.triples if set(t.columns) <= every.keys()]
         else:
             # Not the label: what crowds, crowds whatever it is called.
             others = {n: s for n, s in shapes.items() if self._roles.get(n) != "label"}
-            plan = planned_triples(others)
-        return Triples(plan, shapes, len(self._cuts) - 1)
+            plan = planned_triples(others) + planned_views(one.name for one in self._views)
+        return Triples(plan, every, len(self._cuts) - 1)
 
     def _plan(self, shapes: Mapping[str, Shape]) -> Tables:
         words: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 Rows are read in strips and handed on in chunks of CHUNK rows, both cut at multiples of their size
 and at the ends of the blocks, so a chunk is a function of the rows and their order alone. What is
-large in a row (a text, a vector) is reduced to a number and to sums while its strip is at hand.
+large in a row (a text, a vector) is reduced to a few numbers and sums while its strip is at hand.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from guards.data.dataset import Dataset
+from guards.data.profiles.nouns import VIEWS
 from guards.data.profiles.values import Kind, marks, plain, tokens
 from guards.data.stream import frames
+from guards.numerics.directions import projected
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
     Floats = np.ndarray[Any, np.dtype[np.float64]]
+    Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 CHUNK = 1 << 18
 STRIP = 1 << 15
@@ -53,7 +56,8 @@ class Chunk:
     """Some rows, from global row `start` on; `blocks` are (block, first row, end) within them.
 
     `values` are the columns as :func:`guards.data.profiles.values.plain` gives them, of texts the
-    lengths and of vectors the norms; `strips` holds what else is kept of those.
+    lengths and of vectors the norms; `strips` holds what else is kept of those. `views` are where
+    vectors lie along VIEWS directions, (rows, VIEWS), NaN for a row without one.
     """
 
     start: int
@@ -61,6 +65,7 @@ class Chunk:
     blocks: tuple[tuple[int, int, int], ...]
     values: Mapping[str, pl.Series]
     strips: Mapping[str, tuple[Tokens | Moments, ...]]
+    views: Mapping[str, Singles]
 
 
 def block_cuts(rows: int) -> list[int]:
@@ -103,6 +108,7 @@ class _Strip:
     rows: int
     values: Mapping[str, pl.Series]
     extras: Mapping[str, Tokens | Moments]
+    views: Mapping[str, Singles]
 
 
 def _block(cuts: Sequence[int], row: int) -> int:
@@ -110,6 +116,8 @@ def _block(cuts: Sequence[int], row: int) -> int:
 
 
 def _chunk(held: Sequence[_Strip], start: int, concat: Any) -> Chunk:
+    import numpy as np
+
     blocks: list[tuple[int, int, int]] = []
     end = 0
     for strip in held:
@@ -122,6 +130,7 @@ def _chunk(held: Sequence[_Strip], start: int, concat: Any) -> Chunk:
         blocks=tuple(blocks),
         values={name: concat([strip.values[name] for strip in held]) for name in held[0].values},
         strips={name: tuple(s.extras[name] for s in held) for name in held[0].extras},
+        views={name: np.concatenate([s.views[name] for s in held]) for name in held[0].views},
     )
 
 
@@ -132,6 +141,7 @@ def _reduced(
 
     values: dict[str, pl.Series] = {}
     extras: dict[str, Tokens | Moments] = {}
+    views: dict[str, Singles] = {}
     for kind in columns:
         series = frame[kind.name]
         match kind.kind:
@@ -140,14 +150,20 @@ def _reduced(
                 values[kind.name] = words.str.len_chars().cast(pl.Float64)
                 extras[kind.name] = Tokens(block=block, tally=tokens(words), marks=marks(words))
             case "vector":
-                values[kind.name], extras[kind.name] = _vectors(series, block, widths)
+                vectors, places = _vectors(series, widths)
+                values[kind.name], views[kind.name] = _placed(series, vectors, places)
+                odd = len(series) - series.null_count() - len(vectors)
+                extras[kind.name] = _moments(vectors, block, odd)
             case _:
                 values[kind.name] = plain(series, kind)
-    return _Strip(block=block, rows=frame.height, values=values, extras=extras)
+    return _Strip(block=block, rows=frame.height, values=values, extras=extras, views=views)
 
 
-def _vectors(series: pl.Series, block: int, widths: dict[str, int]) -> tuple[pl.Series, Moments]:
-    """Norms, null for a list of another length or with a number that is not finite; and sums."""
+def _vectors(series: pl.Series, widths: dict[str, int]) -> tuple[Floats, Any]:
+    """The vectors of a strip, (n, d), without lists of another length or with odd numbers.
+
+    Also which rows they are of, (n,). A number is odd if no norm with it is finite.
+    """
     import numpy as np
     import polars as pl
 
@@ -156,22 +172,34 @@ def _vectors(series: pl.Series, block: int, widths: dict[str, int]) -> tuple[pl.
     if series.name not in widths and lengths.drop_nulls().len():
         widths[series.name] = int(lengths.drop_nulls()[0])
     width = widths.get(series.name, 0)
-    fits = (lengths == width).fill_null(False) if width else lengths.is_not_null() & False
-    flat = lists.filter(fits).explode().to_numpy().reshape(-1, max(width, 1))
+    if not width:
+        return np.zeros((0, 0)), np.zeros(0, np.int64)
+    fits = (lengths == width).fill_null(False)
+    flat = lists.filter(fits).explode().to_numpy().reshape(-1, width)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.sqrt(np.square(flat).sum(axis=1))
-    good = np.isfinite(norms)
-    kept = flat[good] if width else np.zeros((0, 0))
-    places = fits.arg_true().to_numpy()[good]
-    told = np.full(len(series), np.nan)
-    told[places] = norms[good]
-    return (
-        pl.Series(series.name, told, nan_to_null=True),
-        Moments(
-            block=block,
-            count=len(kept),
-            odd=len(series) - series.null_count() - len(kept),
-            total=kept.sum(axis=0),
-            squares=np.square(kept).sum(axis=0),
-        ),
+        good = np.isfinite(np.square(flat).sum(axis=1))
+    return flat[good], fits.arg_true().to_numpy()[good]
+
+
+def _placed(series: pl.Series, vectors: Floats, rows: Any) -> tuple[pl.Series, Singles]:
+    """The norm of every row of a strip, null without a vector, and its places, (rows, VIEWS)."""
+    import numpy as np
+    import polars as pl
+
+    norms = np.full(len(series), np.nan)
+    norms[rows] = np.sqrt(np.square(vectors).sum(axis=1))
+    places = np.full((len(series), VIEWS), np.nan, np.float32)
+    places[rows] = projected(vectors, VIEWS)
+    return pl.Series(series.name, norms, nan_to_null=True), places
+
+
+def _moments(vectors: Floats, block: int, odd: int) -> Moments:
+    import numpy as np
+
+    return Moments(
+        block=block,
+        count=len(vectors),
+        odd=odd,
+        total=vectors.sum(axis=0),
+        squares=np.square(vectors).sum(axis=0),
     )

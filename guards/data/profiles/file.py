@@ -19,11 +19,13 @@ import numpy as np
 from guards.data.profiles.measures import unlettered
 from guards.data.profiles.nouns import (
     BINS,
+    EIGHT,
     GROUPS,
     JOINS,
     KEPT,
     KINDS,
     POINTS,
+    VIEWS,
     CategoryColumn,
     Column,
     Groups,
@@ -33,11 +35,15 @@ from guards.data.profiles.nouns import (
     TextColumn,
     Triple,
     VectorColumn,
+    View,
     coarse,
+    countable,
+    view_name,
 )
 from guards.data.profiles.tables import shape_of
 from guards.data.profiles.triples import MOST, few
 from guards.data.profiles.values import MARKS
+from guards.data.profiles.views import MOST_OF_VIEWS
 from guards.digest import canonical_json
 from guards.errors import Malformed, UsageError
 from guards.files import read_document
@@ -111,8 +117,14 @@ def _names(noun: type) -> list[str]:
 def _plain(noun: Any) -> dict[str, Any]:
     """A noun as JSON, its fields by name."""
     told = {field.name: getattr(noun, field.name) for field in fields(noun)}
-    nested = {name: _plain(v) for name, v in told.items() if isinstance(v, NumericColumn)}
-    return {**told, **nested, **({"marks": dict(told["marks"])} if "marks" in told else {})}
+    nested: dict[str, Any] = {
+        name: _plain(held) for name, held in told.items() if isinstance(held, NumericColumn)
+    }
+    if isinstance(noun, TextColumn):
+        nested["marks"] = dict(noun.marks)
+    if isinstance(noun, VectorColumn):
+        nested["views"] = [_plain(view) for view in noun.views]
+    return {**told, **nested}
 
 
 def _columns(node: Node, rows: int) -> dict[str, Column]:
@@ -249,7 +261,28 @@ def _vector(node: Node) -> VectorColumn:
         mean=mean,
         variance=variance,
         spread=spread,
+        views=_views(node.of("views"), norm),
     )
+
+
+def _views(node: Node, norm: NumericColumn) -> tuple[View, ...]:
+    found = tuple(_view(item, norm) for item in node.each())
+    if [view.name for view in found] != [view_name(norm.name, n + 1) for n in range(VIEWS)]:
+        node.refuse(f"must be the {VIEWS} views of the column, in order")
+    return found
+
+
+def _view(node: Node, norm: NumericColumn) -> View:
+    view = View(
+        name=node.only(*_names(View)).of("name").text(),
+        edges=_ascending(node.of("edges"), EIGHT + 1),
+        cells=_integers(node.of("cells"), EIGHT + 3),
+        spread=_share(node.of("spread")),
+    )
+    own, missing, rows = view.cells, norm.missing, norm.rows
+    if len(own) != len(view.bins) or own[0] != missing or sum(own) != rows:
+        node.of("cells").refuse("must be a count for each bin, of what is missing first")
+    return view
 
 
 def _same_name(node: Node, inner: NumericColumn) -> str:
@@ -302,17 +335,21 @@ def _joined_cells(column: Column, join: int) -> list[int]:
 
 
 def _triples(node: Node, columns: Mapping[str, Column]) -> tuple[Triple, ...]:
-    found = [_triple(item, columns) for item in node.each()]
-    if len({triple.columns for triple in found}) < len(found) or len(found) > MOST:
-        node.refuse(f"must be different ones, and at most {MOST}")
+    known = countable(tuple(columns.values()))
+    found = [_triple(item, known) for item in node.each()]
+    alone = sum(set(triple.columns) <= columns.keys() for triple in found)
+    if len({triple.columns for triple in found}) < len(found) or alone > MOST:
+        node.refuse(f"must be different ones, and at most {MOST} of columns")
+    if len(found) - alone > MOST_OF_VIEWS:
+        node.refuse(f"must be at most {MOST_OF_VIEWS} of views")
     return tuple(found)
 
 
-def _triple(node: Node, columns: Mapping[str, Column]) -> Triple:
+def _triple(node: Node, columns: Mapping[str, Column | View]) -> Triple:
     node.only(*_names(Triple))
     names = [name.text() for name in node.of("columns").each()]
     if len(set(names)) != 3 or not set(names) <= columns.keys():
-        node.of("columns").refuse("must name three columns that are described")
+        node.of("columns").refuse("must name three columns or views that are described")
     sides = [_few_cells(columns[name]) for name in names]
     cells = prod(len(side) for side in sides)
     counts = _integers(node.of("counts"), cells)
@@ -326,7 +363,7 @@ def _triple(node: Node, columns: Mapping[str, Column]) -> Triple:
     return Triple(columns=(names[0], names[1], names[2]), counts=counts, rho=rho)
 
 
-def _few_cells(column: Column) -> list[int]:
+def _few_cells(column: Column | View) -> list[int]:
     """The rows in each cell that a column has in a triple."""
     found = np.bincount(few(shape_of(column)), weights=column.cells)
     return [int(rows) for rows in found]

@@ -35,6 +35,7 @@ from guards.data.profiles.nouns import (
     VectorColumn,
 )
 from guards.data.profiles.values import MARKS, Kind
+from guards.data.profiles.views import ViewCounts
 from guards.numerics.cells import block_movement
 from guards.numerics.decimals import cell_edges, codes_of
 from guards.numerics.sketches import (
@@ -276,6 +277,7 @@ class Vectors:
     def __init__(self, kind: Kind, blocks: int, rows: int, like: VectorColumn | None) -> None:
         self.kind = kind
         self.norm = Numbers(kind, blocks, rows, like.norm if like else None)
+        self.views = ViewCounts(kind.name, blocks, like.views if like else ())
         self._odd = 0
         self._count = np.zeros(blocks, np.int64)
         self._total: Any = np.zeros((blocks, 0))
@@ -317,6 +319,7 @@ class Vectors:
             mean=tuple(map(short, mean)),
             variance=tuple(map(short, variance)),
             spread=spread,
+            views=self.views.finish(),
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from guards.numerics.sketches import REGISTERS
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+_NOTHING = 1e-9
 Array = Any
 
 
@@ -54,8 +55,10 @@ def block_moments(count: Any, total: Any, squares: Any) -> tuple[Any, Any, float
     `count` is (blocks,), `total` and `squares` (blocks, d).
     """
     rows = max(int(count.sum()), 1)
-    mean = total.sum(axis=0) / rows
-    variance = np.maximum(squares.sum(axis=0) / rows - mean**2, 0.0)
+    mean, level = total.sum(axis=0) / rows, squares.sum(axis=0) / rows
+    # A sum that is nothing in one order of the rows is not quite nothing in another.
+    mean = np.where(np.abs(mean) < _NOTHING * np.sqrt(level), 0.0, mean)
+    variance = np.maximum(level - mean**2, 0.0)
     found = [0.0]
     for block in _some(count):
         others = (total.sum(axis=0) - total[block]) / (rows - count[block])

@@ -37,7 +37,10 @@ from guards.data.profiles.nouns import (
     TextColumn,
     Triple,
     VectorColumn,
+    View,
+    countable,
 )
+from guards.data.profiles.views import view_spread
 from guards.errors import UsageError
 from guards.numerics.cells import block_dispersion, block_movement
 from guards.numerics.sketches import joined, steps_distance, thinned
@@ -227,6 +230,18 @@ def _vector(parts: Sequence[VectorColumn]) -> VectorColumn:
         mean=tuple(map(short, mean)),
         variance=tuple(map(short, variance)),
         spread=round(max(spread, *(part.spread for part in parts)), 6),
+        views=tuple(map(_view, zip(*(part.views for part in parts), strict=True))),
+    )
+
+
+def _view(parts: Sequence[View]) -> View:
+    edges = sorted(set.intersection(*(set(part.edges) for part in parts)))
+    merged = replace(parts[0], edges=tuple(edges))
+    rows = [np.bincount(_steps(p, merged), p.cells, minlength=len(merged.bins)) for p in parts]
+    return replace(
+        merged,
+        cells=tuple(int(held) for held in np.sum(rows, axis=0)),
+        spread=_most(parts, "spread", view_spread(np.array(rows))),
     )
 
 
@@ -288,9 +303,13 @@ def _mapping(part: Column, merged: Column) -> Ints:
         case VectorColumn(), VectorColumn():
             return _mapping(part.norm, merged.norm)
         case NumericColumn(), NumericColumn():
-            starts = np.searchsorted(merged.edges, part.edges, side="right")
-            return np.array([0, 1, *(1 + starts)])
+            return _steps(part, merged)
     raise UsageError(f"column {merged.name!r} is of two kinds")
+
+
+def _steps(part: NumericColumn | View, merged: NumericColumn | View) -> Ints:
+    starts = np.searchsorted(merged.edges, part.edges, side="right")
+    return np.array([0, 1, *(1 + starts)])
 
 
 def _tables(
@@ -334,8 +353,8 @@ def _triples(parts: Sequence[Profile], columns: Mapping[str, Column]) -> Iterato
     """The triples that all parts have, of columns that have the same cells in all of them."""
     same = {
         name
-        for name, column in columns.items()
-        if all(part.by_name[name].bins == column.bins for part in parts)
+        for name, one in countable(tuple(columns.values())).items()
+        if all(name in part.countable and part.countable[name].bins == one.bins for part in parts)
     }
     known = [{triple.columns: triple for triple in part.triples} for part in parts]
     for three in known[0]:
@@ -383,7 +402,8 @@ def _cuts(column: Column) -> Sequence[Any]:
         case TextColumn():
             return column.length.edges
         case VectorColumn():
-            return column.norm.edges
+            views = ((view.name, edge) for view in column.views for edge in view.edges)
+            return (*column.norm.edges, *views)
     return column.edges
 
 

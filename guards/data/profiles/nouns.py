@@ -8,7 +8,7 @@ of them have (`name`, `type`, `count`, `nulls`, `bins`, `cells`), an accumulator
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 POINTS = 1024  # of a distribution function, at most
 BINS = 32  # cells of a number, beside those below and above
+EIGHT = 8  # and about so many where three columns are counted together
+VIEWS = 10  # directions along which vectors are counted
 GROUPS = 24  # categories that have cells of their own
 KEPT = 5_000  # values or tokens that are listed
 RARE = 5  # a value of fewer rows is never written, so that no single row's value is in the file
@@ -190,13 +192,37 @@ class TextColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Where the vectors of a column lie along one direction: cells of about the same rows.
+
+    `edges`, `cells` and `bins` are as of a column of numbers, missing first: rows without a
+    vector, or with an odd one. `spread` is how far one block lies from the others.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    cells: tuple[int, ...]
+    spread: float = 0.0
+
+    @property
+    def bins(self) -> tuple[str, ...]:
+        """What the codes of a place mean, in order."""
+        return (MISSING, *_intervals([written(edge, "number") for edge in self.edges]))
+
+
+def view_name(column: str, number: int) -> str:
+    """What the view of a column along direction `number`, from 1 on, is called."""
+    return f"{column} view {number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VectorColumn:
     """A column of number lists of one length, as embeddings are: moments, and Euclidean norms.
 
     `norm` describes the norms as a column of numbers would be. `mean` and `variance` (d,) are over
     its `count` rows; `odd` are rows whose list has another length or holds no finite number, which
     have no norm. `spread` is how far the mean of one block lies from that of the others, as the
-    root mean square over dimensions, in standard deviations.
+    root mean square over dimensions, in standard deviations. `views` are VIEWS of it.
     """
 
     name: str
@@ -206,6 +232,7 @@ class VectorColumn:
     mean: tuple[float, ...]
     variance: tuple[float, ...]
     spread: float = 0.0
+    views: tuple[View, ...]
 
     @property
     def count(self) -> int:
@@ -260,9 +287,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triple:
-    """Rows in every cell of three columns, about eight cells each, the last running fastest.
+    """Rows in every cell of three columns, about EIGHT cells each, the last running fastest.
 
-    Which cells, says :mod:`guards.data.profiles.triples`. `rho` is the dispersion of the cells
+    Three views of one column of vectors may be such. Which cells, says
+    :mod:`guards.data.profiles.triples`. `rho` is the dispersion of the cells
     between the blocks of the data, as of a :class:`Pair`.
     """
 
@@ -307,6 +335,21 @@ class Profile:
         return {column.name: column for column in self.columns}
 
     @cached_property
+    def countable(self) -> Mapping[str, Column | View]:
+        """All that triples may name: the views of the columns, and the columns."""
+        return countable(self.columns)
+
+    def owner(self, name: str) -> str:
+        """The column that something countable is or is a view of."""
+        return self._owners.get(name, name)
+
+    @cached_property
+    def _owners(self) -> Mapping[str, str]:
+        vectors = (column for column in self.columns if isinstance(column, VectorColumn))
+        views = {view.name: column.name for column in vectors for view in column.views}
+        return {**views, **{name: name for name in self.by_name}}
+
+    @cached_property
     def digest(self) -> Digest:
         """The sha256 of the profile's file."""
         from guards.data.profiles.file import to_bytes
@@ -327,6 +370,13 @@ class Profile:
         return None
 
 
+def countable(columns: Sequence[Column]) -> dict[str, Column | View]:
+    """All that triples of these columns may name; a column goes before a view of its name."""
+    vectors = (column for column in columns if isinstance(column, VectorColumn))
+    views: dict[str, Column | View] = {view.name: view for one in vectors for view in one.views}
+    return views | {column.name: column for column in columns}
+
+
 def coarse(bins: int, join: int, *, words: bool) -> Ints:
     """Which cell of a pair each of a column's bins is in, (bins,), where `join` bins are one.
 
@@ -344,7 +394,7 @@ def coarse(bins: int, join: int, *, words: bool) -> Ints:
     return np.array([0, 1, *(inner // join + 2), 2 + -(-len(inner) // join)])
 
 
-def coarse_bins(column: Column, join: int) -> tuple[str, ...]:
+def coarse_bins(column: Column | View, join: int) -> tuple[str, ...]:
     """What the cells of a pair mean, in order; of joined bins the first and the last."""
     words = isinstance(column, CategoryColumn)
     held: dict[int, list[str]] = {}

@@ -8,7 +8,7 @@ add up to those of the whole, so a batch looks the same in any order and in any 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from guards.data.profiles.nouns import (
 from guards.data.profiles.tables import Tables, shape_of
 from guards.data.profiles.triples import Triples
 from guards.data.profiles.values import MARKS, Kind, kinds
+from guards.data.profiles.views import ViewCounts, view_codes
 from guards.numerics.cells import moved_shares
 from guards.numerics.sketches import REGISTERS, counted, hashed_numbers, registers
 
@@ -62,7 +63,7 @@ class Seen:
     and at most it, `low` and `high` the extremes. Of categories and tokens: `listed` (values,) are
     the rows of each listed value; `unlisted` (of categories) are all rows of other values,
     `new` how many other values there are, and `commonest` those of them with most rows. Of texts
-    `marks`; of vectors `mean`, `variance` (d,) and `odd`.
+    `marks`; of vectors `mean`, `variance` (d,), `odd`, and of each view the rows in its bins.
     """
 
     column: Column
@@ -84,6 +85,7 @@ class Seen:
     mean: Floats = field(default_factory=_no_numbers)
     variance: Floats = field(default_factory=_no_numbers)
     odd: int = 0
+    views: tuple[Ints, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -130,10 +132,11 @@ class Encoded:
 def encoded(dataset: Dataset, profile: Profile, names: Sequence[str]) -> Iterator[Encoded]:
     """The named columns in the bins of `profile`, a chunk at a time: to say which rows it was.
 
-    Columns that are not of one kind in both are left out.
+    Columns that are not of one kind in both are left out; a name may be that of a view.
     """
     found = kinds(dataset)
-    alike = [found[n] for n in names if n in found and not unlike(profile.by_name[n], found[n])]
+    wanted = dict.fromkeys(profile.owner(name) for name in names)
+    alike = [found[n] for n in wanted if n in found and not unlike(profile.by_name[n], found[n])]
     widths = {
         kind.name: len(column.mean)
         for kind in alike
@@ -141,7 +144,19 @@ def encoded(dataset: Dataset, profile: Profile, names: Sequence[str]) -> Iterato
     }
     for chunk in chunks(dataset, alike, widths) if alike else ():
         codes = {k.name: encode(profile.by_name[k.name], chunk.values[k.name]) for k in alike}
+        views = _view_codes(profile, chunk)
+        codes = {n: held for n, held in {**views, **codes}.items() if n in names}
         yield Encoded(start=chunk.start, codes=codes, values=chunk.values)
+
+
+def _view_codes(profile: Profile, chunk: Chunk) -> dict[str, Codes]:
+    found: dict[str, Codes] = {}
+    for name, places in chunk.views.items():
+        column = profile.by_name[name]
+        if isinstance(column, VectorColumn):
+            codes = view_codes(places, [view.edges for view in column.views])
+            found |= zip((view.name for view in column.views), codes, strict=True)
+    return found
 
 
 def encode(column: Column, values: pl.Series) -> Codes:
@@ -163,6 +178,16 @@ def numeric_part(column: NumericColumn | TextColumn | VectorColumn) -> NumericCo
         case VectorColumn():
             return column.norm
     return column
+
+
+def steady_views(seen: Seen, moved: float) -> set[str]:
+    """The names of the views of a column of vectors of which :func:`steady` is true."""
+    views = seen.column.views if isinstance(seen.column, VectorColumn) else ()
+    return {
+        view.name
+        for view, now in zip(views, seen.views, strict=True)
+        if float(moved_shares([view.cells], [now])[0]) < moved and view.spread < _APART
+    }
 
 
 def steady(seen: Seen, moved: float) -> bool:
@@ -201,8 +226,15 @@ class Observer:
         plan = [profile.pairs[place] for place in self._places]
         shapes = {column.name: shape_of(column) for column in same}
         self._tables = Tables([(p.first, p.second, p.join) for p in plan], shapes, blocks=1)
-        threes = [t.columns for t in profile.triples if set(t.columns) <= self._watchers.keys()]
-        self._triples = Triples(threes, shapes)
+        self._views = {
+            column.name: ViewCounts(column.name, 1, column.views)
+            for column in same
+            if isinstance(column, VectorColumn)
+        }
+        views = {name: shape for one in self._views.values() for name, shape in one.shapes.items()}
+        every = {**views, **shapes}
+        threes = [t.columns for t in profile.triples if set(t.columns) <= every.keys()]
+        self._triples = Triples(threes, every)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -213,7 +245,8 @@ class Observer:
         """Count the rows of a chunk."""
         codes = {name: watcher.add(chunk) for name, watcher in self._watchers.items()}
         self._tables.add(codes, ((0, 0, chunk.rows),))
-        self._triples.add(codes, ((0, 0, chunk.rows),))
+        views = {n: held for one in self._views.values() for n, held in one.add(chunk).items()}
+        self._triples.add({**views, **codes}, ((0, 0, chunk.rows),))
 
     def finish(self, rows: int) -> Observed:
         """The batch of so many rows."""
@@ -226,13 +259,17 @@ class Observer:
         return Observed(
             profile=self.profile,
             rows=rows,
-            columns={name: watcher.finish() for name, watcher in self._watchers.items()},
+            columns={name: self._seen(name) for name in self._watchers},
             gone=tuple(name for name in stored if name not in self._found),
             added=tuple(name for name in self._found if name not in stored),
             unlike=tuple(n for n in stored if n in self._found and n not in self._watchers),
             tables=tuple(tables),
             triples=tuple(triples.get(triple.columns) for triple in self.profile.triples),
         )
+
+    def _seen(self, name: str) -> Seen:
+        views = self._views[name].counts() if name in self._views else ()
+        return replace(self._watchers[name].finish(), views=views)
 
 
 class _Dictionary:
@@ -379,7 +416,7 @@ def _numbers(values: pl.Series) -> Floats:
 
 def _summed(moments: Sequence[Moments], width: int) -> dict[str, Any]:
     """Mean and variance (d,), to the digits that do not depend on the order of the rows."""
-    held = [part for part in moments if part.count]
+    held = [part for part in moments if part.count and len(part.total) == width]
     total = sum((part.total for part in held), np.zeros(width))
     squares = sum((part.squares for part in held), np.zeros(width))
     count = np.array([sum(part.count for part in held)])

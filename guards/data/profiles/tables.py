@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from guards.data.profiles.nouns import JOINS, CategoryColumn, Column, Groups, Pair, coarse
+from guards.data.profiles.nouns import JOINS, CategoryColumn, Column, Groups, Pair, View, coarse
 from guards.digest import canonical_json
 from guards.numerics.cells import block_dispersion, block_movement
 from guards.numerics.crosstab import cross_counts
@@ -142,7 +142,7 @@ def dispersions(tables: Tables, by: Sequence[str], kept: Sequence[Pair]) -> Iter
                 )
 
 
-def shape_of(column: Column) -> Shape:
+def shape_of(column: Column | View) -> Shape:
     """The shape of a finished column."""
     return Shape(levels=len(column.bins), words=isinstance(column, CategoryColumn))
 

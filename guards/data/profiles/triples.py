@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from guards.data.profiles.nouns import Column, Triple, coarse_bins
+from guards.data.profiles.nouns import EIGHT, Column, Triple, View, coarse_bins
 from guards.data.profiles.tables import Shape, shape_of
 from guards.numerics.cells import block_dispersion
 
 MOST = 64
-EIGHT = 8
 _AT_ONCE = 1 << 16
 Names = tuple[str, str, str]
 
@@ -41,6 +40,8 @@ def _more(found: dict[Names, None], names: Sequence[str], most: int) -> dict[Nam
     if comb(len(names), 3) <= most:
         return found | dict.fromkeys(combinations(sorted(names), 3))
     found = dict(found)
+    if len(found) >= most:
+        return found
     for turn in count():
         order = sorted(names, key=lambda name: sha256(f"{turn} {name}".encode()).digest())
         for three in zip(order[::3], order[1::3], order[2::3], strict=False):
@@ -56,7 +57,7 @@ def few(shape: Shape) -> Any:
     return shape.coarse(_join(shape))
 
 
-def few_bins(column: Column) -> tuple[str, ...]:
+def few_bins(column: Column | View) -> tuple[str, ...]:
     """What the coarse cells of a column mean, in order."""
     return coarse_bins(column, _join(shape_of(column)))
 

@@ -97,6 +97,76 @@ def test_a_crowd_that_is_wide_in_all_but_two_columns_passes(table_case, profile_
     assert measured.findings == ()
 
 
+def embedded(seed: int, rows: int, rank: int = 24) -> np.ndarray:
+    """Vectors of five classes, (rows, 48), which lie in `rank` dimensions."""
+    rng = np.random.default_rng(seed)
+    spanned = np.random.default_rng(0).normal(size=(rank, 48))
+    centres = np.random.default_rng(1).normal(size=(5, rank))
+    return (centres[rng.integers(5, size=rows)] + rng.normal(size=(rows, rank))) @ spanned
+
+
+def planted(vectors: np.ndarray, rows: int, radius: float) -> np.ndarray:
+    """The first rows lie within `radius` standard deviations of the last one."""
+    near = np.random.default_rng(2).normal(size=(rows, vectors.shape[1])) * vectors.std(axis=0)
+    return np.concatenate([vectors[-1] + radius * near, vectors[rows:]])
+
+
+def of(vectors: np.ndarray) -> pl.DataFrame:
+    return pl.DataFrame({"embedding": vectors.tolist()})
+
+
+def test_a_crowd_of_vectors_is_named_by_its_column_and_held(table_case, profile_of):
+    reference = profile_of(of(embedded(5, 3_000)))
+    clean = embedded(6, 2_000)
+    assert examine(table_case(of(clean), reference=reference)).findings == ()
+    frame = of(planted(clean, 60, 0.1))
+    measured = examine(table_case(frame, reference=reference))
+    assert {finding.code for finding in measured.findings} == {"crowd"}
+    (finding,) = measured.findings
+    assert "in embedding, along " in finding.summary
+    assert "of its 10 views" in finding.summary
+    assert "view 1" not in finding.summary
+    assert finding.evidence[0].detail["columns"] == ["embedding"]
+    assert finding.evidence[0].detail["views"]["embedding"] >= 3
+    held = {score.row for score in measured.row_scores}
+    assert len(held & set(range(60))) >= 40
+    assert len(held & set(range(60))) >= 0.75 * len(held)
+    order = np.random.default_rng(0).permutation(len(frame))
+    mixed = examine(table_case(frame[order][:777], frame[order][777:], reference=reference))
+    assert mixed.statistics == measured.statistics
+    assert {order[score.row] for score in mixed.row_scores} == held
+
+
+def test_along_eight_views_no_single_cell_has_to_be_sure(table_case, profile_of):
+    reference = profile_of(of(embedded(5, 3_000)))
+    case = table_case(of(planted(embedded(6, 2_000), 20, 0.1)), reference=reference)
+    (finding,) = examine(case).findings
+    assert finding.evidence[0].detail["views"]["embedding"] >= 8
+    assert finding.evidence[0].p_value > 0.001
+    assert examine(case, views=11).findings == ()
+
+
+def test_vectors_in_a_plane_are_tight_in_two_things_at_most(table_case, profile_of):
+    reference = profile_of(of(embedded(5, 3_000, rank=2)))
+    frame = of(planted(embedded(6, 2_000, rank=2), 60, 0.02))
+    assert examine(table_case(frame, reference=reference)).findings == ()
+
+
+def test_views_take_no_votes_from_columns(table_case, profile_of, halves):
+    """A crowd in columns is the same beside vectors that have none."""
+    before, batch = halves
+    frame = crowded(batch, 120, 101)
+    alone = examine(table_case(frame, reference=profile_of(before)))
+    beside = {"embedding": pl.Series(embedded(7, len(frame)).tolist())}
+    there = {"embedding": pl.Series(embedded(8, len(before)).tolist())}
+    both = examine(
+        table_case(frame.with_columns(**beside), reference=profile_of(before.with_columns(**there)))
+    )
+    assert len(both.findings) >= len(alone.findings) == 1
+    planted_rows = set(range(BATCH, BATCH + 120))
+    assert len({s.row for s in both.row_scores} & planted_rows) >= 90
+
+
 def test_order_and_shards_are_of_no_account(table_case, profile_of, halves):
     before, batch = halves
     frame, reference = crowded(batch, 120, 101), profile_of(before)

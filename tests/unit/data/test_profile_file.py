@@ -38,6 +38,10 @@ def at(document, name):
     return next(c for c in document["columns"] if c["name"] == name)
 
 
+def view(document):
+    return at(document, "v")["views"][0]
+
+
 def spoil(written: bytes, change) -> bytes:
     document = json.loads(written)
     change(document)
@@ -103,6 +107,31 @@ CHANGES = {
     "a variance below zero": lambda d: at(d, "v")["variance"].__setitem__(0, -1),
     "a dimension more": lambda d: at(d, "v")["mean"].append(0),
     "more odd rows than missing ones": lambda d: at(d, "v").update(odd=1),
+    "a view less": lambda d: at(d, "v")["views"].pop(),
+    "no views": lambda d: at(d, "v").pop("views"),
+    "a view more": lambda d: at(d, "v")["views"].append(at(d, "v")["views"][0]),
+    "views in another order": lambda d: at(d, "v")["views"].reverse(),
+    "a view of another column": lambda d: view(d).update(name="w view 1"),
+    "a view of no name": lambda d: view(d).update(name=1),
+    "one more key in a view": lambda d: view(d).update(extra=1),
+    "a view without its edges": lambda d: view(d).pop("edges"),
+    "edges of a view that descend": lambda d: view(d)["edges"].reverse(),
+    "an edge of a view less": lambda d: view(d)["edges"].pop(),
+    "an edge of a view in words": lambda d: view(d)["edges"].__setitem__(0, "0"),
+    "too many edges of a view": lambda d: view(d).update(
+        edges=list(range(20)), cells=[0, 400, *[0] * 20]
+    ),
+    "a cell of a view less": lambda d: view(d)["cells"].pop(),
+    "a negative cell of a view": lambda d: view(d)["cells"].__setitem__(1, -1),
+    "cells of a view that do not add up": lambda d: view(d)["cells"].__setitem__(2, 999),
+    "rows of a view moved to missing": lambda d: view(d).update(
+        cells=[400, *[0] * (len(view(d)["cells"]) - 1)]
+    ),
+    "cells of a view that its triples contradict": lambda d: view(d)["cells"].sort(),
+    "a spread of a view above one": lambda d: view(d).update(spread=1.5),
+    "a triple of an absent view": lambda d: d["triples"][-1]["columns"].__setitem__(2, "v view 11"),
+    "a triple of one view": lambda d: d["triples"][-1].update(columns=["v view 1"] * 3),
+    "a pair of views": lambda d: d["pairs"][0].update(first="v view 1", second="v view 2"),
     "a pair of an absent column": lambda d: d["pairs"][0].update(first="absent"),
     "a pair of one column": lambda d: d["pairs"][0].update(second=d["pairs"][0]["first"]),
     "a pair twice": lambda d: d["pairs"].append(d["pairs"][0]),

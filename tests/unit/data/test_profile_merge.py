@@ -11,6 +11,7 @@ import pytest
 from guards.data.dataset import open_dataset
 from guards.data.profile import build_profile, merge_profiles, observe, parse_profile, to_bytes
 from guards.data.profiles.measures import unlettered
+from guards.data.profiles.views import EACH
 from guards.errors import UsageError
 from guards.numerics.sketches import ranks
 
@@ -74,7 +75,7 @@ def test_parts_that_are_alike_merge_to_the_whole(parts, whole):
         assert mine.counts == theirs.counts
     for mine, theirs in zip(merged.profile.triples, exact.triples, strict=True):
         assert (mine.columns, mine.counts) == (theirs.columns, theirs.counts)
-    assert len(exact.triples) == 20, "of the six columns that are no label"
+    assert len(exact.triples) == 20 + EACH, "of the six columns that are no label, and of views"
     label = merged.profile.by_name["label"]
     assert dict(zip(label.values, label.counts, strict=True)) == dict(
         zip(exact.by_name["label"].values, exact.by_name["label"].counts, strict=True)
@@ -84,6 +85,7 @@ def test_parts_that_are_alike_merge_to_the_whole(parts, whole):
     assert merged.profile.by_name["text"].counts == exact.by_name["text"].counts
     assert merged.profile.by_name["text"].marks == exact.by_name["text"].marks
     vector = merged.profile.by_name["v"]
+    assert [v.cells for v in vector.views] == [v.cells for v in exact.by_name["v"].views]
     assert vector.mean == pytest.approx(exact.by_name["v"].mean, abs=1e-5)
     assert vector.variance == pytest.approx(exact.by_name["v"].variance, rel=1e-4)
 
@@ -139,12 +141,27 @@ def test_cells_are_coarsened_to_the_edges_that_all_have(parts):
     # What was joined to coarse cells of unlike edges cannot be added up.
     left = {name for triple in merged.profile.triples for name in triple.columns}
     assert "x" not in left
-    assert merged.triples == 20 - len(merged.profile.triples)
+    assert merged.triples == 20 + EACH - len(merged.profile.triples)
     assert f"{merged.triples} triples that are not counted alike" in merged.told
     values = pl.concat(frames)["x"].to_numpy()
     bounds = [-np.inf, *x.edges, np.inf]
     counted = [((lo <= values) & (values < hi)).sum() for lo, hi in pairwise(bounds)]
     assert list(x.cells[1:]) == counted
+
+
+def test_views_of_unlike_edges_are_coarsened_and_their_triples_left_out(parts):
+    _, alike, own = parts
+    merged = merge_profiles(own).profile
+    for place, view in enumerate(merged.by_name["v"].views):
+        views = [part.by_name["v"].views[place] for part in own]
+        assert set(view.edges) == set.intersection(*(set(one.edges) for one in views))
+        assert sum(view.cells) == 9000
+        assert view.spread >= max(one.spread for one in views)
+        kept = any(view.name in triple.columns for triple in merged.triples)
+        assert not kept or len({one.edges for one in views}) == 1
+    assert parse_profile(to_bytes(merged)) == merged
+    kept = merge_profiles(alike).profile.triples
+    assert sum(triple.columns[0].startswith("v view") for triple in kept) == EACH
 
 
 def test_a_count_is_too_small_by_at_most_the_error(parts):

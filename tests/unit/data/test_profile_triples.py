@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from guards.data.dataset import open_dataset
 from guards.data.profile import build_profile, encoded, observe
+from guards.data.profiles.nouns import EIGHT
 from guards.data.profiles.tables import Shape, shape_of
-from guards.data.profiles.triples import EIGHT, MOST, Triples, few, few_bins, planned_triples
+from guards.data.profiles.triples import MOST, Triples, few, few_bins, planned_triples
+from guards.data.profiles.views import EACH
 
 
 @given(st.integers(0, 40), st.integers(0, 20), st.integers(1, 80))
@@ -65,11 +67,11 @@ def made(tmp_path_factory):
 
 def test_counts_are_those_of_the_rows_and_no_label_is_in_them(made):
     profile = build_profile(made)
-    assert len(profile.triples) == min(MOST, comb(5, 3))
+    assert len(profile.triples) == min(MOST, comb(5, 3)) + EACH
     assert "label" not in {name for triple in profile.triples for name in triple.columns}
-    (part,) = encoded(made, profile, list(profile.by_name))
+    (part,) = encoded(made, profile, list(profile.countable))
     for triple in profile.triples:
-        sides = [few(shape_of(profile.by_name[name])) for name in triple.columns]
+        sides = [few(shape_of(profile.countable[name])) for name in triple.columns]
         sizes = [int(side[-1]) + 1 for side in sides]
         slow = np.zeros(sizes, np.int64)
         own = [side[part.codes[name]] for name, side in zip(triple.columns, sides, strict=True)]
@@ -77,7 +79,7 @@ def test_counts_are_those_of_the_rows_and_no_label_is_in_them(made):
             slow[cell] += 1
         assert triple.counts == tuple(slow.ravel().tolist())
         for name, size in zip(triple.columns, sizes, strict=True):
-            assert len(few_bins(profile.by_name[name])) == size
+            assert len(few_bins(profile.countable[name])) == size
 
 
 def test_a_batch_is_counted_in_the_cells_of_the_profile(made):
@@ -89,9 +91,9 @@ def test_a_batch_is_counted_in_the_cells_of_the_profile(made):
 
 def test_the_cell_of_a_row_is_where_it_is_counted(made):
     profile = build_profile(made)
-    shapes = {name: shape_of(column) for name, column in profile.by_name.items()}
+    shapes = {name: shape_of(column) for name, column in profile.countable.items()}
     triples = Triples([triple.columns for triple in profile.triples], shapes)
-    (part,) = encoded(made, profile, list(profile.by_name))
+    (part,) = encoded(made, profile, list(profile.countable))
     for place, stored in enumerate(profile.triples):
         found = np.bincount(triples.cell(place, part.codes), minlength=len(stored.counts))
         assert found.tolist() == list(stored.counts)

@@ -110,3 +110,42 @@ def test_a_column_counts_once_with_what_it_implies() -> None:
     assert crowds.independent(tight, telling) == ["dest", "hour"]
     assert crowds.independent(tight[::-1], telling) == ["dest", "hour"]
     assert crowds.independent(tight, {}) == ["dest", "distance", "hour"]
+
+
+@given(st.integers(1, 4), st.integers(0, 999))
+def test_what_views_tell_of_another_is_the_r_squared_of_a_regression(many, seed) -> None:
+    rows = np.random.default_rng(seed).normal(size=(60, many + 1))
+    rows[:, -1] += rows[:, 0]
+    rows -= rows.mean(axis=0)
+    fitted = rows[:, :many] @ np.linalg.lstsq(rows[:, :many], rows[:, -1], rcond=None)[0]
+    expected = (fitted**2).sum() / (rows[:, -1] ** 2).sum()
+    correlations = np.corrcoef(rows.T).reshape(many + 1, many + 1)
+    found = crowds.conditional(correlations, list(range(many)), many)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_nobody_counted_is_taken_to_tell_everything() -> None:
+    assert crowds.conditional(np.array([[1, np.nan], [np.nan, 1]]), [0], 1) == 1
+    assert crowds.conditional(np.eye(2), [], 1) == 0
+
+
+def test_views_of_vectors_in_a_plane_count_as_two() -> None:
+    """Pair by pair they may look independent; together two tell every other."""
+    angles = np.pi * np.arange(6) / 6
+    correlations = np.cos(angles[:, None] - angles)
+    assert len(crowds.apart([(view, 0.9) for view in range(6)], correlations)) == 2
+    assert crowds.apart([(view, 0.9) for view in range(6)], np.eye(6)) == list(range(6))
+    assert crowds.apart([(0, 0.4), (1, 0.6), (2, 0.9)], np.eye(3)) == [2, 1]
+
+
+@pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.6])
+def test_the_correlation_of_counts_is_that_of_the_numbers(rho) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=20_000)
+    y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=20_000)
+    table = np.histogram2d(
+        np.exp(x), y, [np.quantile(v, np.arange(9) / 8) for v in (np.exp(x), y)]
+    )[0]
+    assert crowds.scored_correlation(table) == pytest.approx(rho, abs=0.06)
+    assert crowds.scored_correlation(table.T) == pytest.approx(crowds.scored_correlation(table))
+    assert np.isnan(crowds.scored_correlation([[3, 4]]))
