@@ -264,7 +264,7 @@ def _usual(value: Any) -> Entry | None:
 
 def _file(item: Node) -> Entry:
     path = item.only("path", "size", "sha256", "chunks").of("path").text()
-    if not _is_plain(path):
+    if not is_plain(path):
         item.of("path").refuse("not a plain relative path")
     size, digest = item.of("size").integer(), item.of("sha256").digest()
     listed = item.optional("chunks")
@@ -274,7 +274,8 @@ def _file(item: Node) -> Entry:
     return Entry(path=path, size=size, digest=digest, chunks=chunks if len(chunks) > 1 else ())
 
 
-def _is_plain(path: str) -> bool:
+def is_plain(path: str) -> bool:
+    """Whether a path is relative, in NFC, leads nowhere else and can be taken for no other."""
     parts = path.split("/")
     return (
         not any(part in ("", ".", "..") or part[1:2] == ":" for part in parts)
