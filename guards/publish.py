@@ -35,6 +35,7 @@ class Claim:
 
     `parents` are the roots of the snapshots that this one was made of, `derivation` says how.
     `profile` is the file of the data's own profile, whose digest becomes part of the claim.
+    `seen` is the root of the bytes that were looked at before, if only those are to be claimed.
     """
 
     name: Name
@@ -46,6 +47,7 @@ class Claim:
     created: datetime | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     profile: Path | None = None
+    seen: Digest | None = None
 
 
 def manifest_path(dataset: Path) -> Path:
@@ -72,7 +74,12 @@ def publish(
     """
     path = out or manifest_path(dataset)
     before = _existing(path)
-    manifest = _manifest(dataset, _safe(dataset), claim, before)
+    snapshot = _safe(dataset)
+    if claim.seen is not None and snapshot.root != claim.seen:
+        raise UnsafeTree(
+            f"{dataset} changed since it was held against the claim: nothing is signed"
+        )
+    manifest = _manifest(dataset, snapshot, claim, before)
     envelope = _same(before, manifest, claim, path)
     if envelope is None:
         envelope = sign(payload(manifest), key)
@@ -143,10 +150,15 @@ def describe_columns(dataset: Path) -> tuple[dict[str, str], tuple[Source, ...]]
         return {}, ()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        sources = tuple(Source(**source) for source in document.get("source", []))
+        sources = tuple(_source(**source) for source in document.get("source", []))
         return {k: str(v) for k, v in document.get("columns", {}).items()}, sources
     except (tomllib.TOMLDecodeError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}; it may hold [columns] and [[source]]") from error
+
+
+def _source(uri: str, retrieved: str = "", license: str = "") -> Source:
+    """A source as people tell it; what was held against the data is not told, but done."""
+    return Source(uri=uri, retrieved=retrieved, license=license)
 
 
 def beside(dataset: Path, suffix: str) -> Path:

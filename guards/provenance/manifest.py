@@ -50,11 +50,17 @@ UNNAMED = Name("unsigned")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the data was taken from, as the producer says."""
+    """Where the data was taken from, as the producer says.
+
+    One with a `claim` is a document in that foreign format, named by the `digest` of its bytes,
+    against which the producer held the data.
+    """
 
     uri: str
     retrieved: str = ""
     license: str = ""
+    digest: Digest | None = None
+    claim: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +134,7 @@ def payload(manifest: Manifest) -> bytes:
             **optional,
         },
         "files": _listed(manifest.snapshot),
-        "sources": [
-            {"uri": s.uri, "retrieved": s.retrieved, "license": s.license} for s in manifest.sources
-        ],
+        "sources": [_described(source) for source in manifest.sources],
         "columns": manifest.roles.columns(),
         "schema": dict(manifest.schema),
         "stats": {"rows": manifest.rows, "labelCounts": dict(manifest.label_counts)},
@@ -140,6 +144,13 @@ def payload(manifest: Manifest) -> bytes:
     if manifest.profile is not None:
         predicate["profile"] = str(manifest.profile)
     return make_statement(str(manifest.name), manifest.snapshot.root.hex, PREDICATE, predicate)
+
+
+def _described(source: Source) -> dict[str, str]:
+    """A source as JSON; what it does not have adds nothing, so what was signed before stands."""
+    more = {"digest": str(source.digest or ""), "claim": source.claim}
+    told = {"uri": source.uri, "retrieved": source.retrieved, "license": source.license}
+    return {**told, **{key: text for key, text in more.items() if text}}
 
 
 def _listed(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -285,11 +296,16 @@ def is_plain(path: str) -> bool:
 
 
 def _source(node: Node) -> Source:
-    node.only("uri", "retrieved", "license")
+    node.only("uri", "retrieved", "license", "digest", "claim")
+    digest, claim = node.optional("digest"), node.optional("claim")
+    if claim and not digest:
+        node.refuse("has a claim without its digest")
     return Source(
         uri=node.of("uri").text(),
         retrieved=node.of("retrieved").text(),
         license=node.of("license").text(),
+        digest=digest.digest() if digest else None,
+        claim=claim.text() if claim else "",
     )
 
 

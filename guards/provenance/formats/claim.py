@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from guards.digest import Digest
@@ -98,6 +98,13 @@ class ForeignClaim:
     limits: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     digest: Digest = field(default_factory=lambda: Digest.of(b""))
+
+    @property
+    def strengths(self) -> Mapping[str, int]:
+        """How many of the files are named by a strong digest, by weak ones only, and by none."""
+        strong = sum(file.strong for file in self.files)
+        bare = sum(not (file.digests or file.shards) for file in self.files)
+        return {"strong": strong, "weak": len(self.files) - strong - bare, "bare": bare}
 
 
 UNSIGNED = (

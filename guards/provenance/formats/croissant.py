@@ -36,7 +36,7 @@ _TERMS = {
 }
 _PREFIXES = {"sc": _SCHEMA, "cr": _CROISSANT, "dct": "http://purl.org/dc/terms/"}
 # Some descriptions are long, and none of them is read.
-_LONG = ("description", "citeAs", "license", "creator", "keywords", "recordSet")
+LONG = ("description", "citeAs", "license", "creator", "keywords", "recordSet")
 _FILE, _SET = ("cr:FileObject", "sc:FileObject", "FileObject"), ("cr:FileSet", "sc:FileSet")
 _BYTES = re.compile(r"(\d{1,16})(?: ?(?:B|bytes))?")
 _ROUNDED = re.compile(r"\d+(?:\.\d+)? ?[kKMGTP]i?B")
@@ -45,7 +45,7 @@ _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 def read(data: bytes) -> ForeignClaim:
     """The claim in a Croissant description; paths are relative to where the description lies."""
-    top = Node(loads(data, "croissant", long_text=_LONG).value, "")
+    top = Node(loads(data, "croissant", long_text=LONG).value, "")
     _refuse_other_meaning(top)
     version = _version(top.of("conformsTo"))
     live = flag.flag() if (flag := top.optional("isLiveDataset")) else False

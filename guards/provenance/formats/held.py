@@ -7,7 +7,6 @@ says is all checked, strong or weak, and a file counts only by a strong digest.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +70,8 @@ def hold(
 ) -> Held:
     """Compare; `ignored` are the paths of the claim itself, where it lies in the dataset."""
     files = {flat.entry.path: flat for flat in read}
-    left = {path: flat for path, flat in files.items() if path not in ignored}
+    unlisted = ignored.difference(file.path for file in claim.files)
+    left = {path: flat for path, flat in files.items() if path not in unlisted}
     problems = [*_refused(claim), *_authority(authority), *unsafe]
     unread = {problem.path for problem in unsafe if problem.path not in files}
     proved = 0
@@ -167,12 +167,3 @@ def _weak(claimed: ClaimedFile, path: str) -> Difference:
         return Difference(code="no-digest", path=path, expected=wanted, actual=told)
     told = ", ".join(digest.algorithm for digest in claimed.digests)
     return Difference(code="weak-digest", path=path, expected=wanted, actual=f"{told} only")
-
-
-def summary(claim: ForeignClaim) -> Mapping[str, int]:
-    """How many of the files are named strongly, weakly, and not at all."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for file in claim.files:
-        kind = "strong" if file.strong else "weak" if file.digests else "bare"
-        counts[kind] += 1
-    return {kind: counts[kind] for kind in ("strong", "weak", "bare")}

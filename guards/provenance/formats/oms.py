@@ -15,6 +15,7 @@ https://github.com/ossf/model-signing-spec
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -52,6 +53,7 @@ SCHEMES = ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384")
 SHARD = 1_000_000_000
 # What the specification allows and can be computed here; blake3 is told by its name.
 _ALGORITHMS = ("sha256", "blake2b")
+_SHARD_NAME = re.compile(r"(.+):(0|[1-9]\d{0,15}):([1-9]\d{0,15})", re.ASCII)
 LIMITS = (
     "it binds no dataset name: the same files hold under every name",
     "it binds no version and no expiry: an old bundle holds for the old files",
@@ -86,9 +88,13 @@ def envelope(data: bytes) -> Envelope:
     return dsse(top.of("dsseEnvelope"))
 
 
-def may_sign(key: PublicKey) -> bool:
-    """Whether the format knows such keys."""
-    return key.scheme in SCHEMES
+def require_elliptic(key: PublicKey) -> None:
+    """UsageError for a key of a kind that the format does not know."""
+    if key.scheme not in SCHEMES:
+        raise UsageError(
+            f"OMS knows elliptic keys only, and this is one of {key.scheme}; make one: "
+            "toadstone keygen --type ecdsa-p256"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +197,10 @@ def _by_shards(resources: list[Node], how: _How) -> Iterator[ClaimedFile]:
 
 def _shard(resource: Node, how: _How) -> tuple[str, Shard]:
     name, size = resource.of("name"), how.shard_size or 0
-    path, start, end = ["", "", *name.text().rsplit(":", 2)][-3:]
-    if not all(n.isascii() and n.isdigit() and len(n) < 17 for n in (start, end)):
-        name.refuse("is not path:start:end")
-    if not 0 < int(end) - int(start) <= size or str(int(start)) + str(int(end)) != start + end:
+    parts = _SHARD_NAME.fullmatch(name.text())
+    if parts is None or not 0 < int(parts[3]) - int(parts[2]) <= size:
         name.refuse(f"is not path:start:end of at most {size} bytes")
+    path, start, end = parts.groups()
     algorithm = resource.of("algorithm")
     if algorithm.text() not in _names(how):
         algorithm.refuse(f"must be {how.algorithm}, as in serialization")
@@ -223,11 +228,7 @@ def write(name: str, files: Iterable[Flat], key: Signer, shard_size: int | None 
     Raises:
         UsageError: the format has no such key, or cannot say this of such files.
     """
-    if not may_sign(key.public):
-        raise UsageError(
-            f"OMS knows elliptic keys only, and this is one of {key.public.scheme}; make one: "
-            "toadstone keygen --type ecdsa-p256"
-        )
+    require_elliptic(key.public)
     ordered = sorted(files, key=lambda flat: PurePosixPath(flat.entry.path).parts)
     resources = [line for flat in ordered for line in _resources(flat, shard_size)]
     root = hashlib.sha256(b"".join(bytes.fromhex(line["digest"]) for line in resources))
