@@ -23,7 +23,7 @@ from guards.provenance.formats import slsa as provenances
 from guards.provenance.formats import vsa as summaries
 from guards.provenance.formats.claim import FlatDigest
 from guards.provenance.formats.intoto import Resource, of_file
-from guards.provenance.manifest import Manifest, Name
+from guards.provenance.manifest import UNNAMED, Manifest, Name
 from guards.provenance.signing import Signer, parse_envelope, sign, signers
 from guards.provenance.snapshot import WARNINGS, Difference, compare
 from guards.provenance.trust import Trust
@@ -78,6 +78,8 @@ def vsa(run: Run, key: Signer) -> bytes:
         UsageError: the run was for looking only, or the key is no scanner's.
     """
     record, signed = _believed(run)
+    if record.name == UNNAMED:
+        raise UsageError(f"{run.directory}: is about data that nobody claimed, which has no name")
     if record.replay or not record.admits:
         raise UsageError(
             f"{run.directory}: a scan that can admit nothing (policy {record.policy_name!r}"

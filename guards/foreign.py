@@ -19,7 +19,7 @@ from guards.provenance import flat
 from guards.provenance.formats import BAGIT, FORMATS, SIGNED, UNSIGNED, bagit, read, tell
 from guards.provenance.formats.claim import ForeignClaim
 from guards.provenance.formats.held import Held, asked_of, hold
-from guards.provenance.manifest import Name
+from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.signing import signers
 from guards.provenance.snapshot import Difference
 from guards.provenance.trust import Authority, Trust
@@ -121,7 +121,7 @@ def _signed(asked: Asked, form: str, data: bytes) -> tuple[ForeignClaim, Authori
         raise Untrusted(f"claim {asked.claim}: no key of the trust directory signed it")
     claim = replace(parsed(envelope), digest=Digest.of(data))
     name = claim.name or asked.name
-    if name is None:
+    if name is None or name == UNNAMED:
         raise UsageError(
             f"a claim of the format {form} binds no dataset: say which one you expect, as --name, "
             "or a key trusted for another would count"

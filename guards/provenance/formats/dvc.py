@@ -29,7 +29,7 @@ LIMITS = (
     "DVC names bytes by md5, of which two versions can be made that have the same",
 )
 _OUTS = re.compile(r"outs:[ ]*")
-_PAIR = re.compile(r"(- |  )([a-z_]{1,40}):(?: (.*))?")
+_PAIR = re.compile(r"(- |  )([a-z0-9_]{1,40}):(?: (.*))?")
 # A scalar that YAML reads as the text it is; what begins with any other character is refused.
 _PLAIN = re.compile(r"[A-Za-z0-9_./][^#\t\"'\\]*")
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
@@ -58,12 +58,15 @@ def _listed(node: Node) -> Iterator[ClaimedFile]:
 def _outs(data: bytes) -> Iterator[tuple[str, Mapping[str, str]]]:
     """The entries of `outs`, as keys and texts; other top-level keys are passed by, unread."""
     entry: dict[str, str] = {}
-    inside, begun = False, ""
+    inside, seen, begun = False, False, ""
     for where, line in lines(data, "dvc"):
         if line.startswith("#"):
             continue
         if not line.startswith((" ", "- ")):
-            inside = bool(_OUTS.fullmatch(line))
+            inside = line.startswith("outs")
+            if inside and (seen or not _OUTS.fullmatch(line)):
+                raise Malformed(f"{line[:80]!r} is not as `dvc add` writes it", where)
+            seen = seen or inside
             continue
         pair = _PAIR.fullmatch(line) if inside else None
         if inside and (pair is None or pair[2] not in _KNOWN or pair[3] is None):

@@ -21,7 +21,7 @@ from guards.provenance.formats.claim import (
     listed,
     plain_path,
 )
-from guards.provenance.manifest import Name, parse_name
+from guards.provenance.manifest import UNNAMED, Name, parse_name
 from guards.provenance.signing import STATEMENT_TYPE
 from guards.provenance.strictjson import Node
 
@@ -113,6 +113,7 @@ def subjects(top: Node) -> Subjects:
 def read_name(node: Node) -> Name:
     """A dataset's name; Malformed for one that could be mistaken for another."""
     try:
-        return parse_name(node.text())
+        found = parse_name(node.text())
     except UsageError as error:
         node.refuse(str(error))
+    return found if found != UNNAMED else node.refuse("stands for no name at all")
