@@ -58,13 +58,7 @@ def read(
         window: deque[tuple[OpenFile, Future[Flat]]] = deque()
         try:
             for file in open_files(dataset, unsafe):
-                job = Future[Flat]()
-                if file.size > _BUFFER:
-                    job = pool.submit(_read, file, wanted(file.path, file.size))
-                    window.append((file, job))
-                else:
-                    window.append((file, job))
-                    job.set_result(_read(file, wanted(file.path, file.size)))
+                window.append((file, _begun(pool, file, wanted)))
                 if len(window) > 2 * _WORKERS:
                     yield _taken(window, tick)
             while window:
@@ -76,6 +70,20 @@ def read(
                 file.close()
 
 
+def _begun(
+    pool: ThreadPoolExecutor, file: OpenFile, wanted: Callable[[str, int], Wanted]
+) -> Future[Flat]:
+    """The reading of a file: by another thread, or of a small one done here and now."""
+    if file.size > _BUFFER:
+        return pool.submit(_read, file, wanted)
+    done = Future[Flat]()
+    try:
+        done.set_result(_read(file, wanted))
+    except Exception as error:
+        done.set_exception(error)
+    return done
+
+
 def _taken(window: deque[tuple[OpenFile, Future[Flat]]], tick: Callable[[int], None]) -> Flat:
     found = window[0][1].result()
     window.popleft()[0].close()
@@ -83,8 +91,9 @@ def _taken(window: deque[tuple[OpenFile, Future[Flat]]], tick: Callable[[int], N
     return found
 
 
-def _read(file: OpenFile, wanted: Wanted) -> Flat:
+def _read(file: OpenFile, asked: Callable[[str, int], Wanted]) -> Flat:
     """Hash one file; one that shrank ends early, and closing it tells that it moved."""
+    wanted = asked(file.path, file.size)
     whole = {name: hashlib.new(name) for name in dict.fromkeys((*wanted.algorithms, "sha256"))}
     tree = Hasher() if file.size > CHUNK else None
     parts = _Parts(wanted.parts)

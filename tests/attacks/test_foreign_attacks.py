@@ -7,6 +7,7 @@ model-signing answers to the same is in the comments, from runs of version 1.1.1
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import unicodedata
@@ -146,6 +147,42 @@ def test_a_name_that_is_spelled_in_another_normal_form_is_the_same_name(dataset)
         file.write(unicodedata.normalize("NFC", line))
     with pytest.raises(Malformed, match="already"):
         held(dataset, "checksums")
+
+
+class TestRemoteFiles:
+    """A file that no path leads to is found by its digest, among those that nothing else lists."""
+
+    @pytest.fixture
+    def croissant(self, dataset):
+        def write(*files):
+            document = {
+                "@context": {"@vocab": "https://schema.org/"},
+                "conformsTo": "http://mlcommons.org/croissant/1.0",
+                "distribution": [{"@type": "cr:FileObject", **file} for file in files],
+            }
+            (dataset.parent / "croissant.json").write_text(json.dumps(document))
+            return look(Asked(dataset=dataset, claim=dataset.parent / "croissant.json"))
+
+        return write
+
+    def remote(self, dataset, path):
+        digest = hashlib.sha256((dataset / path).read_bytes()).hexdigest()
+        return {"contentUrl": f"https://example.com/{path}", "sha256": digest}
+
+    def test_each_is_found_once(self, dataset, croissant):
+        files = [self.remote(dataset, path) for path in ("a.csv", "sub/b.csv")]
+        assert croissant(*files).holds
+        twice = croissant(files[0], files[0], files[1])
+        assert [problem.code for problem in twice.refusals] == ["missing-file"]
+        assert [p.path for p in croissant(files[0]).refusals] == ["sub/b.csv"]
+
+    def test_not_by_a_weak_digest(self, dataset, croissant):
+        weak = {
+            "contentUrl": "https://example.com/a.csv",
+            "md5": hashlib.md5((dataset / "a.csv").read_bytes()).hexdigest(),
+        }
+        found = croissant(weak, self.remote(dataset, "sub/b.csv"))
+        assert [problem.code for problem in found.refusals] == ["extra-file", "missing-file"]
 
 
 class TestWeakDigests:
