@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = command(commands, "verify", _run_verify, "hold bytes against their signed claim")
+    parser.set_defaults(wrong_line=parser.error)
     parser.add_argument("dataset", type=Path, metavar="DATASET")
     claim_options(parser, required=False)
     parser.add_argument(
@@ -72,7 +73,7 @@ def _run_verify(options: Options) -> int:
     if options.claim or options.claim_format:
         return _run_verify_foreign(options)
     if options.trust is None:
-        raise UsageError("verify needs --trust, whose signatures count; or --claim")
+        options.wrong_line("verify needs --trust, whose signatures count; or --claim")
     for what in ("manifest", "profile"):
         path = getattr(options, what)
         if path and not path.exists():
