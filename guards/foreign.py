@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from guards.digest import Digest
-from guards.errors import Untrusted, UsageError
-from guards.files import read_document
+from guards.errors import Malformed, Untrusted, UsageError
+from guards.files import MAX_DOCUMENT, read_document
 from guards.provenance import flat
 from guards.provenance.formats import BAGIT, FORMATS, SIGNED, UNSIGNED, bagit, read, tell
 from guards.provenance.formats.claim import ForeignClaim
@@ -106,8 +106,12 @@ def _bag(asked: Asked) -> ForeignClaim:
         names = sorted(each.name for each in top.iterdir() if bagit.is_tag_file(each.name))
     except OSError as error:
         raise UsageError(f"claim {top}: {error.strerror}") from error
-    tags = {name: read_document(top / name) for name in names}
-    return bagit.read({name: data for name, data in tags.items() if data is not None})
+    tags: dict[str, bytes] = {}
+    for name in names:
+        tags[name] = read_document(top / name) or b""
+        if sum(map(len, tags.values())) > MAX_DOCUMENT:
+            raise Malformed(f"tag files of more than {MAX_DOCUMENT} bytes", str(top))
+    return bagit.read(tags)
 
 
 def _signed(asked: Asked, form: str, data: bytes) -> tuple[ForeignClaim, Authority]:

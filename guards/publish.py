@@ -35,7 +35,8 @@ class Claim:
 
     `parents` are the roots of the snapshots that this one was made of, `derivation` says how.
     `profile` is the file of the data's own profile, whose digest becomes part of the claim.
-    `seen` is the root of the bytes that were looked at before, if only those are to be claimed.
+    `held` is a foreign claim that the data was held against, one more source, and `seen` the root
+    of the bytes that it holds for: only those are claimed.
     """
 
     name: Name
@@ -47,6 +48,7 @@ class Claim:
     created: datetime | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     profile: Path | None = None
+    held: Source | None = None
     seen: Digest | None = None
 
 
@@ -246,7 +248,7 @@ def _manifest(
         previous=previous.snapshot.root if previous else None,
         parents=claim.parents,
         derivation=claim.derivation,
-        sources=claim.sources or sources,
+        sources=(*(claim.sources or sources), *([claim.held] if claim.held else [])),
         roles=opened.roles,
         schema=opened.schema,
         rows=opened.rows,

@@ -68,11 +68,12 @@ def _run_sign(options: Options) -> int:
         raise UsageError("sign needs --name and --dataset-version; or --add, for a claim made")
     if options.dataset_version < 0:
         raise UsageError("--dataset-version must be 0 or more")
-    foreign, seen = _held_against(options)
+    held, seen = _held_against(options)
     claim = Claim(
         name=parse_name(options.name),
         version=options.dataset_version,
-        sources=(*(Source(uri=uri) for uri in options.source), *foreign),
+        sources=tuple(Source(uri=uri) for uri in options.source),
+        held=held,
         seen=seen,
         expires=parse_time(options.expires) if options.expires else None,
         columns=dict(column_role(text) for text in options.column),
@@ -84,7 +85,7 @@ def _run_sign(options: Options) -> int:
     return 0
 
 
-def _held_against(options: Options) -> tuple[tuple[Source, ...], Digest | None]:
+def _held_against(options: Options) -> tuple[Source | None, Digest | None]:
     """The foreign claim as a source, and the root of the bytes that it holds for."""
     from guards.foreign import Asked, look
     from guards.provenance.manifest import Source, parse_name
@@ -93,7 +94,7 @@ def _held_against(options: Options) -> tuple[tuple[Source, ...], Digest | None]:
     if options.from_claim is None:
         if options.claim_format or options.claim_trust:
             raise UsageError("--claim-format and --claim-trust are of a --from-claim FILE")
-        return (), None
+        return None, None
     trust = load(options.claim_trust) if options.claim_trust else None
     with console.reading(options.quiet) as tick:
         held = look(
@@ -111,7 +112,7 @@ def _held_against(options: Options) -> tuple[tuple[Source, ...], Digest | None]:
         raise Untrusted(f"{options.from_claim}: the dataset is not as it says; nothing is signed")
     name = options.from_claim.resolve().name
     source = Source(uri=name, digest=held.claim.digest, claim=held.claim.form)
-    return (source,), held.found.root
+    return source, held.found.root
 
 
 def _run_countersign(options: Options) -> int:

@@ -6,6 +6,7 @@ model-signing answers to the same is in the comments, from runs of version 1.1.1
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -149,6 +150,28 @@ def test_a_name_that_is_spelled_in_another_normal_form_is_the_same_name(dataset)
         held(dataset, "checksums")
 
 
+def test_lines_that_make_a_careless_pattern_try_everything_are_read_in_time(tmp_path):
+    """A quarter of a million blanks: quadratic matching of one line would take minutes."""
+    long = " " * 250_000
+    for name, line in (
+        ("SUMS", f"{'0' * 64}  a{long}b\n"),
+        ("SUMS", f"SHA256 (a{long}b) = {'0' * 64}\n"),
+        ("SUMS", f"\\{'0' * 64}  a{chr(92) * 250_000}b\n"),
+        ("bag/manifest-sha256.txt", f"{'0' * 64} data/a{long}b\n"),
+        ("bag/fetch.txt", f"x{long}y\n"),
+        ("a.dvc", f"outs:\n- md5: {long}x\n"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(line)
+        (path.parent / "bagit.txt").write_text(
+            "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+        )
+        claim = path.parent if "/" in name else path
+        with contextlib.suppress(Malformed):
+            assert not look(Asked(dataset=path.parent, claim=claim)).holds
+
+
 class TestRemoteFiles:
     """A file that no path leads to is found by its digest, among those that nothing else lists."""
 
@@ -221,8 +244,15 @@ class TestConfusion:
             held(dataset, name=parse_name("unsigned"))
 
     def test_a_manifest_of_ours_is_no_foreign_claim(self, spine):
-        with pytest.raises(Malformed, match="is no foreign claim"):
+        with pytest.raises(Malformed, match="is not plainly one of oms, slsa, vsa"):
             look(Asked(dataset=spine.batch, claim=spine.manifest, trust=spine.trust))
+
+    def test_tag_files_together_are_no_larger_than_a_document_may_be(self, dataset, monkeypatch):
+        monkeypatch.setattr("guards.foreign.MAX_DOCUMENT", 100)
+        (dataset / "bagit.txt").write_text("x" * 60)
+        (dataset / "manifest-sha256.txt").write_text("x" * 60)
+        with pytest.raises(Malformed, match="more than 100 bytes"):
+            look(Asked(dataset=dataset, claim=dataset))
 
     def test_a_bag_vouches_for_itself_only(self, dataset):
         (dataset.parent / "bagit.txt").write_text("")

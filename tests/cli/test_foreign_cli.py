@@ -124,6 +124,21 @@ class TestSigning:
         assert second.digest.hex == hashlib.sha256(Path("SHA256SUMS").read_bytes()).hexdigest()
         run("verify batch --trust trust", capsys)
 
+    def test_it_stands_beside_the_sources_that_are_told_in_a_file(self, here, capsys):
+        here.manifest.unlink()
+        Path("batch.dataset.toml").write_text('[[source]]\nuri = "https://a.b"\n')
+        run(f"{SIGN} --from-claim SHA256SUMS", capsys)
+        sources = parse(parse_envelope(here.manifest.read_bytes())).sources
+        assert [source.uri for source in sources] == ["https://a.b", "SHA256SUMS"]
+
+    def test_a_signed_claim_needs_a_trust_of_its_own(self, here, capsys):
+        run(TestOms.EXPORT, capsys)
+        here.manifest.unlink()
+        line = f"{SIGN} --from-claim batch.oms.json"
+        assert "give --trust" in run(line, capsys, 2)
+        run(f"{line} --claim-trust trust", capsys)
+        assert parse(parse_envelope(here.manifest.read_bytes())).sources[0].claim.startswith("oms")
+
     @pytest.mark.parametrize("algorithm", ["sha256", "md5"])
     def test_nothing_is_signed_that_does_not_hold(self, here, capsys, algorithm):
         here.manifest.unlink()

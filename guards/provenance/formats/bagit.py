@@ -30,7 +30,7 @@ VERSIONS = ("0.93", "0.94", "0.95", "0.96", "0.97", "1.0")
 # Beside the declaration and the manifests themselves, what a tag manifest need not list.
 _TAG_FILES = frozenset({DECLARATION, "bag-info.txt", FETCH})
 _MANIFEST = re.compile(r"(tag)?manifest-([a-z0-9-]{1,40})\.txt")
-_ENTRY = re.compile(r"([0-9A-Za-z]+)[ \t]+\*?(.+?)[ \t]*")
+_ENTRY = re.compile(r"([0-9A-Za-z]+)[ \t]+\*?(.+)")
 _FETCH_LINE = re.compile(r"(\S+)[ \t]+(\d{1,16}|-)[ \t]+(.+)")
 _PERCENT = re.compile(r"%(0[aA]|0[dD]|25)?")
 _ENCODINGS = {"UTF-8": "utf-8", "UTF-16": "utf-16", "ISO-8859-1": "latin-1"}

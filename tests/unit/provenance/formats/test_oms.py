@@ -226,6 +226,17 @@ def test_what_a_trusted_key_may_sign_and_we_do_not_read(place, shard_size, edit,
     assert says in str(told.value)
 
 
+def test_what_the_signer_chose_to_ignore_is_not_ignored(place):
+    path = written(place)
+    forged(path, options(ignore_paths=["evil.py"], allow_symlinks=True), place.key())
+    found = held(place, path)
+    assert found.holds
+    assert "its signer left out evil.py; here nothing is left out" in found.claim.notes
+    assert "its signer followed links; here they are refused" in found.claim.notes
+    (place.dataset / "evil.py").write_text("import os")
+    assert [p.code for p in held(place, path).refusals] == ["extra-file"]
+
+
 class TestShards:
     def test_both_names_of_the_algorithm_and_a_float_as_size_are_read(self, place):
         for size in (100, 100.0):
