@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from guards.digest import Digest
 from guards.errors import Malformed
 from guards.provenance.manifest import Name, is_plain
+from guards.provenance.snapshot import MAX_PATH
 
 # Hexadecimal digits of each algorithm that a claim may name.
 DIGITS = {
@@ -130,6 +131,8 @@ def plain_path(text: str, where: str) -> str:
 
     Malformed for what could lead out of the dataset, or be taken for another path.
     """
+    if len(text) > MAX_PATH:
+        raise Malformed(f"a path of more than {MAX_PATH} characters", where)
     path = unicodedata.normalize("NFC", text.removeprefix("./"))
     if not is_plain(path):
         raise Malformed(f"{text[:200]!r} is not a plain relative path", where)

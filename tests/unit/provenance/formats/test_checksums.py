@@ -74,6 +74,7 @@ def test_several_algorithms_of_one_file_are_one_file():
         (f"\\{A}  a\\nb", "not a plain relative path"),
         (f"\\{A}  a\\tb", "is no escape"),
         (f"\\{A}  a\\", "is no escape"),
+        (f"{A}  {'a' * 3000}", "more than 2048 characters"),
         (f"{A} a", "is neither"),
         ("hello", "is neither"),
         ("", "lists no file"),
