@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from guards.contracts import Checked
     from guards.provenance.decision import Decision
+    from guards.provenance.formats.held import Held
     from guards.provenance.ledger import Log
     from guards.provenance.manifest import Manifest
     from guards.provenance.part import Part
@@ -171,6 +172,42 @@ def part(found: Part, dataset: str, form: str) -> None:
         print(printable(f"PART of {name} holds: {told}; nothing is said of the rest"))
     else:
         print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems in a part, {told}")
+
+
+def foreign(found: Held, dataset: str, form: str) -> None:
+    """The answer about a foreign claim: `ok`, which is about ours, is false whatever it says."""
+    claim, strength = found.claim, found.claim.strengths
+    files = f"{found.proved} of {len(claim.files)} files by strong digests"
+    vouched = found.authority.able if found.authority and found.authority else ()
+    if form == "json":
+        about = {
+            "holds": found.holds,
+            "format": claim.form,
+            "digest": str(claim.digest),
+            "name": str(claim.name) if claim.name else None,
+            "version": claim.version,
+            "signers": list(vouched),
+            "files": {"proved": found.proved, **strength},
+            "not_bound": list(claim.limits),
+            "notes": list(claim.notes),
+        }
+        root = str(found.found.root)
+        document = {"ok": False, "dataset": dataset, "root": root, "claim": about}
+        print(json.dumps({**document, "problems": _problems(found.problems)}))
+        return
+    for problem in found.problems:
+        print(problem)
+    if not found.holds:
+        about_it = f"{len(found.refusals)} problems with a claim of {claim.form}, {files}"
+        print(f"REFUSED {printable(dataset)}: {about_it}")
+    else:
+        by = f"signed by {', '.join(key[:16] for key in vouched)}" if vouched else "unsigned"
+        told = files if claim.files else "the whole dataset by its root"
+        print(printable(f"CLAIM of {claim.form}, {by}, holds: {told}; it is no PASS"))
+    for note in claim.notes:
+        print(printable(f"  note: {note}"))
+    for limit in claim.limits:
+        print(printable(f"  not bound: {limit}"))
 
 
 def _claim(manifest: Manifest | None) -> dict[str, object]:

@@ -35,6 +35,8 @@ class Claim:
 
     `parents` are the roots of the snapshots that this one was made of, `derivation` says how.
     `profile` is the file of the data's own profile, whose digest becomes part of the claim.
+    `held` is a foreign claim that the data was held against, one more source, and `seen` the root
+    of the bytes that it holds for: only those are claimed.
     """
 
     name: Name
@@ -46,6 +48,8 @@ class Claim:
     created: datetime | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     profile: Path | None = None
+    held: Source | None = None
+    seen: Digest | None = None
 
 
 def manifest_path(dataset: Path) -> Path:
@@ -72,7 +76,12 @@ def publish(
     """
     path = out or manifest_path(dataset)
     before = _existing(path)
-    manifest = _manifest(dataset, _safe(dataset), claim, before)
+    snapshot = _safe(dataset)
+    if claim.seen is not None and snapshot.root != claim.seen:
+        raise UnsafeTree(
+            f"{dataset} changed since it was held against the claim: nothing is signed"
+        )
+    manifest = _manifest(dataset, snapshot, claim, before)
     envelope = _same(before, manifest, claim, path)
     if envelope is None:
         envelope = sign(payload(manifest), key)
@@ -143,10 +152,15 @@ def describe_columns(dataset: Path) -> tuple[dict[str, str], tuple[Source, ...]]
         return {}, ()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        sources = tuple(Source(**source) for source in document.get("source", []))
+        sources = tuple(_source(**source) for source in document.get("source", []))
         return {k: str(v) for k, v in document.get("columns", {}).items()}, sources
     except (tomllib.TOMLDecodeError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}; it may hold [columns] and [[source]]") from error
+
+
+def _source(uri: str, retrieved: str = "", license: str = "") -> Source:
+    """A source as people tell it; what was held against the data is not told, but done."""
+    return Source(uri=uri, retrieved=retrieved, license=license)
 
 
 def beside(dataset: Path, suffix: str) -> Path:
@@ -234,7 +248,7 @@ def _manifest(
         previous=previous.snapshot.root if previous else None,
         parents=claim.parents,
         derivation=claim.derivation,
-        sources=claim.sources or sources,
+        sources=(*(claim.sources or sources), *([claim.held] if claim.held else [])),
         roles=opened.roles,
         schema=opened.schema,
         rows=opened.rows,

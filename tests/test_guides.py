@@ -159,6 +159,14 @@ def test_a_replay_gives_the_examinations_of_the_record(shell: Shell) -> None:
     assert not again["replayable"]
 
 
+@pytest.mark.slow
+def test_the_commands_about_other_formats_work_as_written(shell: Shell) -> None:
+    shell.run("cd flights && sha256sum 2026-02/* > SHA256SUMS")
+    for line in commands("formats"):
+        shell.run(line)
+    shell.run(commands("formats")[0].partition(" ||")[0], status=10)
+
+
 KEBAB = re.compile(r'"([a-z]+(?:-[a-z]+)+)"')
 
 

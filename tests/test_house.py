@@ -75,6 +75,8 @@ ARROWS = {
     "gate": {"provenance", "verdict", "record", "digest"},
     "secret": set(),
     "verify": {"provenance", "digest", "secret"},
+    "foreign": {"provenance", "digest"},
+    "export": {"provenance", "digest", "record", "verdict", "verify"},
     "api": {"gate", "scan", "release", "verify", "publish", "provenance", "verdict"},
     "integrations": {
         "api",

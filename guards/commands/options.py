@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Options = argparse.Namespace
 Commands = argparse._SubParsersAction
-# A part that holds is no PASS: whoever goes on at 0 only does not go on.
+# A part that holds, or a foreign claim, is no PASS: whoever goes on at 0 only does not go on.
 PART = 10
 
 

@@ -1,4 +1,4 @@
-"""`verify`: bytes against their signed claim, the whole or a part."""
+"""`verify`: bytes against their signed claim, the whole or a part; or against a foreign claim."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = command(commands, "verify", _run_verify, "hold bytes against their signed claim")
+    parser.set_defaults(wrong_line=parser.error)
     parser.add_argument("dataset", type=Path, metavar="DATASET")
-    claim_options(parser, required=True)
+    claim_options(parser, required=False)
     parser.add_argument(
         "--profile", type=Path, metavar="F", help="hold it against the claim; DATASET.profile"
     )
@@ -51,11 +52,28 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--range", action="append", default=[], metavar="FILE:OFFSET:LENGTH", help="these bytes"
     )
+    _foreign_options(parser)
+
+
+def _foreign_options(parser: argparse.ArgumentParser) -> None:
+    told = f"somebody else's claim, which never is a PASS: exit status {PART} or 12"
+    group = parser.add_argument_group(told)
+    group.add_argument(
+        "--claim",
+        type=Path,
+        metavar="FILE",
+        help="SHA256SUMS, a bag, a Croissant, Frictionless or DVC file, an OMS bundle, ...",
+    )
+    group.add_argument("--claim-format", metavar="FORMAT", help="default: told from the file")
 
 
 def _run_verify(options: Options) -> int:
     from guards.verify import repairs, verify
 
+    if options.claim or options.claim_format:
+        return _run_verify_foreign(options)
+    if options.trust is None:
+        options.wrong_line("verify needs --trust, whose signatures count; or --claim")
     for what in ("manifest", "profile"):
         path = getattr(options, what)
         if path and not path.exists():
@@ -88,6 +106,35 @@ def _run_verify_part(options: Options) -> int:
         _write_ranges(options.repair_list, found.damage)
     console.part(found, str(options.dataset), options.format)
     return PART if found.holds else 12
+
+
+_OF_MANIFESTS = ("manifest", "state", "profile", "index", "full", "repair_list", "files", "range")
+
+
+def _run_verify_foreign(options: Options) -> int:
+    from guards.foreign import Asked, look
+
+    if options.claim is None:
+        raise UsageError("--claim-format is of a --claim FILE")
+    if told := [name for name in _OF_MANIFESTS if getattr(options, name)]:
+        raise UsageError(
+            f"--{told[0].replace('_', '-')} is for manifests, and cannot go with --claim"
+        )
+    with console.reading(options.quiet) as tick:
+        held = look(
+            Asked(
+                dataset=options.dataset,
+                claim=options.claim,
+                form=options.claim_format,
+                trust=load_trust(options) if options.trust else None,
+                name=expected_name(options),
+                version=options.dataset_version,
+                at=asked_time(options),
+                tick=tick,
+            )
+        )
+    console.foreign(held, str(options.dataset), options.format)
+    return PART if held.holds else 12
 
 
 def _claimed(options: Options, tick: Callable[[int, int], None]) -> Claimed:

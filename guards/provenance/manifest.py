@@ -50,11 +50,17 @@ UNNAMED = Name("unsigned")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the data was taken from, as the producer says."""
+    """Where the data was taken from, as the producer says.
+
+    One with a `claim` is a document in that foreign format, named by the `digest` of its bytes,
+    against which the producer held the data.
+    """
 
     uri: str
     retrieved: str = ""
     license: str = ""
+    digest: Digest | None = None
+    claim: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +134,7 @@ def payload(manifest: Manifest) -> bytes:
             **optional,
         },
         "files": _listed(manifest.snapshot),
-        "sources": [
-            {"uri": s.uri, "retrieved": s.retrieved, "license": s.license} for s in manifest.sources
-        ],
+        "sources": [_described(source) for source in manifest.sources],
         "columns": manifest.roles.columns(),
         "schema": dict(manifest.schema),
         "stats": {"rows": manifest.rows, "labelCounts": dict(manifest.label_counts)},
@@ -140,6 +144,13 @@ def payload(manifest: Manifest) -> bytes:
     if manifest.profile is not None:
         predicate["profile"] = str(manifest.profile)
     return make_statement(str(manifest.name), manifest.snapshot.root.hex, PREDICATE, predicate)
+
+
+def _described(source: Source) -> dict[str, str]:
+    """A source as JSON; what it does not have adds nothing, so what was signed before stands."""
+    more = {"digest": str(source.digest or ""), "claim": source.claim}
+    told = {"uri": source.uri, "retrieved": source.retrieved, "license": source.license}
+    return {**told, **{key: text for key, text in more.items() if text}}
 
 
 def _listed(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -264,7 +275,7 @@ def _usual(value: Any) -> Entry | None:
 
 def _file(item: Node) -> Entry:
     path = item.only("path", "size", "sha256", "chunks").of("path").text()
-    if not _is_plain(path):
+    if not is_plain(path):
         item.of("path").refuse("not a plain relative path")
     size, digest = item.of("size").integer(), item.of("sha256").digest()
     listed = item.optional("chunks")
@@ -274,7 +285,8 @@ def _file(item: Node) -> Entry:
     return Entry(path=path, size=size, digest=digest, chunks=chunks if len(chunks) > 1 else ())
 
 
-def _is_plain(path: str) -> bool:
+def is_plain(path: str) -> bool:
+    """Whether a path is relative, in NFC, leads nowhere else and can be taken for no other."""
     parts = path.split("/")
     return (
         not any(part in ("", ".", "..") or part[1:2] == ":" for part in parts)
@@ -284,11 +296,16 @@ def _is_plain(path: str) -> bool:
 
 
 def _source(node: Node) -> Source:
-    node.only("uri", "retrieved", "license")
+    node.only("uri", "retrieved", "license", "digest", "claim")
+    digest, claim = node.optional("digest"), node.optional("claim")
+    if claim and not digest:
+        node.refuse("has a claim without its digest")
     return Source(
         uri=node.of("uri").text(),
         retrieved=node.of("retrieved").text(),
         license=node.of("license").text(),
+        digest=digest.digest() if digest else None,
+        claim=claim.text() if claim else "",
     )
 
 

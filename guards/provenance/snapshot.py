@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -136,6 +137,16 @@ class _Opened(NamedTuple):
     status: os.stat_result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFile:
+    """A plain file under the walk, open for reading; who takes it calls `close` when it is read."""
+
+    path: str
+    size: int
+    descriptor: int
+    close: Callable[[], None]
+
+
 @dataclass(slots=True)
 class Reading:
     """A file, its size when it was opened, and those of its leaves that have come by now."""
@@ -205,10 +216,23 @@ def read_chunks(
             os.close(descriptor)
 
 
+def open_files(dataset: Path, unsafe: list[Difference]) -> Iterator[OpenFile]:
+    """Every plain file of a dataset, one open after the other; refusals go to `unsafe`."""
+    for found in _walk(dataset, unsafe):
+        if opened := _open(found, unsafe):
+            close = partial(_close, opened, unsafe)
+            size, descriptor = opened.status.st_size, opened.descriptor
+            yield OpenFile(path=opened.path, size=size, descriptor=descriptor, close=close)
+
+
+def _close(opened: _Opened, unsafe: list[Difference]) -> None:
+    unsafe.extend(_moved(opened))
+    os.close(opened.descriptor)
+
+
 def _finish(reading: Reading, unsafe: list[Difference]) -> Reading:
     if reading._opened:
-        unsafe.extend(_moved(reading._opened))
-        os.close(reading._opened.descriptor)
+        _close(reading._opened, unsafe)
     return reading
 
 
