@@ -14,7 +14,7 @@ from typing import Any
 
 from guards.digest import Digest
 from guards.errors import UsageError
-from guards.provenance.ledger import Checkpoint
+from guards.provenance.checkpoint import Checkpoint, read_checkpoint
 from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import Envelope, make_statement, statement
 from guards.provenance.strictjson import Node, timestamp
@@ -61,7 +61,6 @@ class Record:
 
 def payload(record: Record) -> bytes:
     """The bytes to be signed."""
-    log = record.checkpoint
     predicate: dict[str, Any] = {
         "version": record.version,
         "bytes": record.size,
@@ -81,7 +80,7 @@ def payload(record: Record) -> bytes:
         "expires": timestamp(record.expires) if record.expires else None,
         "trust": str(record.trust) if record.trust else None,
         "manifest": str(record.manifest) if record.manifest else None,
-        "ledger": {"size": log.size, "head": str(log.head)} if log else None,
+        "checkpoint": record.checkpoint.text if record.checkpoint else None,
         "examinations": [
             {"rule": e.rule, "outcome": e.outcome, "digest": str(e.digest)}
             for e in record.examinations
@@ -98,7 +97,7 @@ def parse(envelope: Envelope) -> Record:
     node = top.of("predicate")
     policy = node.of("policy").only("name", "digest", "admits")
     expires, trust = node.optional("expires"), node.optional("trust")
-    manifest, log = node.optional("manifest"), node.optional("ledger")
+    manifest, log = node.optional("manifest"), node.optional("checkpoint")
     size, parents = node.optional("bytes"), node.optional("parents")
     return Record(
         name=_name(subject.of("name")),
@@ -138,7 +137,7 @@ def _decision(node: Node) -> Decision:
 
 
 def _checkpoint(node: Node) -> Checkpoint:
-    return Checkpoint(size=node.of("size").integer(), head=node.of("head").digest())
+    return read_checkpoint(node.text().encode(), node.where)
 
 
 def _examined(node: Node) -> Examined:

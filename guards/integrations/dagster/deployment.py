@@ -33,6 +33,7 @@ from guards.provenance.collection import (
     standing,
     strangers,
 )
+from guards.provenance.lines import Entry
 from guards.provenance.manifest import Manifest, Name, parse
 from guards.provenance.memory import Memory
 from guards.provenance.signing import load_private, parse_envelope
@@ -229,7 +230,7 @@ def _bound(path: Path, admitted: Admitted) -> bytes:
 
 
 def _lay_out(
-    deployment: Deployment, entries: list[ledger.Entry], draft: Path
+    deployment: Deployment, entries: list[Entry], draft: Path
 ) -> Iterator[tuple[Member, Manifest]]:
     """Write each member's proved bytes under its partition; one private copy at a time."""
     for entry in entries:
@@ -245,7 +246,7 @@ def _lay_out(
         yield member, parse(parse_envelope(signed, "manifest"))
 
 
-def _again(deployment: Deployment, entry: ledger.Entry) -> tuple[Admitted, bytes]:
+def _again(deployment: Deployment, entry: Entry) -> tuple[Admitted, bytes]:
     """Admit one member from the store, by the record that the ledger names, with its manifest."""
     record = deployment.ledger / "records" / f"{entry.record.hex}.json"
     stored = _stored(deployment, entry.root)
