@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from guards.provenance.decision import Decision
     from guards.provenance.ledger import Log
     from guards.provenance.lines import Line
+    from guards.provenance.logproof import Proven
     from guards.provenance.manifest import Manifest
     from guards.provenance.part import Part
     from guards.provenance.proof import Proof
@@ -318,16 +319,27 @@ def contract(checked: Checked, dataset: str, form: str) -> None:
 
 def _logged(line: Line) -> dict[str, Any]:
     """One entry of a log, as it is shown."""
+    from guards.provenance.lines import Made
+
     about: dict[str, Any] = {
         "time": line.time.isoformat(),
         "name": str(line.name),
         "version": line.version,
         "root": str(line.root),
     }
-    if (materials := getattr(line, "materials", None)) is not None:
-        used = [f"{m.name} v{m.version}" for m in materials]
+    if isinstance(line, Made):
+        used = [f"{m.name} v{m.version}" for m in line.materials]
         return {**about, "decision": f"MADE {line.kind}", "from": used}
     return {**about, "decision": line.decision, "record": str(line.record)}
+
+
+def proven(found: Proven, form: str) -> None:
+    """What a proof shows: which entry, of which log, and where that stood."""
+    line, end = _logged(found.line), found.checkpoint
+    document = {"index": found.index, "origin": end.origin, "size": end.size, "root": str(end.root)}
+    about = f"{line['decision']} {line['name']} v{line['version']} {line['root']} {line['time']}"
+    told = f"OK entry {found.index} of {end.size} in {end.origin}: {about}"
+    result({**document, "entry": line}, told, form)
 
 
 def ledger(log: Log, problems: list[str], options: Namespace) -> None:

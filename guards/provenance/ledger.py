@@ -198,7 +198,7 @@ def require_logger(stated: Checkpoint, trust: Trust, at: datetime) -> None:
 
     What was the last entry is not known here; whoever wrote it signed the checkpoint.
     """
-    made_by = _signed_by(stated, trust)
+    made_by = signed_by(stated, trust)
     found = [trust.authorise(made_by, each, UNNAMED, at) for each in ("scanner", "deriver")]
     if not any(authority.able for authority in found):
         raise Untrusted(f"the checkpoint of {stated.origin}: {found[0].why_not}")
@@ -209,15 +209,19 @@ def _require_last(stated: Checkpoint, lines: Sequence[Line], trust: Trust) -> No
     if not lines:
         require_logger(stated, trust, datetime.now(UTC))
         return
-    last, made_by = lines[-1], _signed_by(stated, trust)
+    last, made_by = lines[-1], signed_by(stated, trust)
     authority = trust.authorise(made_by, role(last), last.name, last.time)
     if not authority.able:
         raise Untrusted(f"the checkpoint of {stated.origin}: {authority.why_not}")
 
 
-def _signed_by(stated: Checkpoint, trust: Trust) -> frozenset[PublicKey]:
+def signed_by(stated: Checkpoint, trust: Trust) -> frozenset[PublicKey]:
+    """The trusted keys that signed a checkpoint, whatever they may do; Untrusted without any.
+
+    One that is `SIZE:ROOT` was signed by nobody, and is whoever's word it is that keeps it.
+    """
     if stated.note is None:
-        raise Untrusted("the checkpoint is not signed")
+        raise Untrusted(f"the checkpoint {stated} is not signed")
     made_by = noted_by(stated.note, stated.origin, trust.public)
     if not made_by:
         raise Untrusted(f"the checkpoint of {stated.origin} is not signed by any trusted key")

@@ -18,7 +18,7 @@ from guards.errors import Malformed, UsageError
 from guards.provenance import merkle
 from guards.provenance.checkpoint import Checkpoint, read_checkpoint, read_number
 from guards.provenance.ledger import current, require_logger
-from guards.provenance.lines import Line, read_line
+from guards.provenance.lines import Entry, Line, read_line
 from guards.provenance.note import MAX_NOTE, decode
 from guards.provenance.signing import parse_envelope
 from guards.provenance.strictjson import loads
@@ -66,8 +66,10 @@ def prove_record(directory: Path, record: Digest) -> bytes:
     raise UsageError(f"ledger {directory}: has no entry of record {record.short}")
 
 
-def check(data: bytes, trust: Trust, what: str = "proof") -> Proven:
+def check(data: bytes, trust: Trust, record: bytes | None = None, what: str = "proof") -> Proven:
     """Check a proof alone: the entry, its signature, the tree, and who signed that.
+
+    With `record`, the entry has to be the judgement of exactly those bytes.
 
     Raises:
         Malformed: it is no proof, or its entry is not in the tree of its checkpoint.
@@ -84,6 +86,8 @@ def check(data: bytes, trust: Trust, what: str = "proof") -> Proven:
         raise Malformed("the entry is not in the tree of the checkpoint", what)
     line = read_line(entry, _before(entry, index, checkpoint, what), trust, what)
     require_logger(checkpoint, trust, line.time)
+    if record is not None and not (isinstance(line, Entry) and line.record == Digest.of(record)):
+        raise Malformed(f"is of another entry than that of record {Digest.of(record).short}", what)
     return Proven(index=index, line=line, checkpoint=checkpoint)
 
 
@@ -116,6 +120,17 @@ def check_consistency(data: bytes, old: Checkpoint, what: str = "proof") -> Chec
     if not merkle.is_consistent(old.size, old.root, checkpoint.size, checkpoint.root, hashes):
         raise Malformed("does not go on from what is remembered: a fork", what)
     return checkpoint
+
+
+def is_consistency(data: bytes) -> bool:
+    """Whether these bytes say that they are a proof of consistency."""
+    return data.startswith(b"old ")
+
+
+def checkpoint_in(data: bytes, what: str = "checkpoint") -> Checkpoint:
+    """The checkpoint that a file is, or a proof ends in; nothing of it is believed yet."""
+    proof = is_consistency(data) or data.startswith(FIRST.encode())
+    return _parted(data, what)[1] if proof else read_checkpoint(data, what)
 
 
 def _record_of(entry: bytes) -> str:

@@ -1,8 +1,8 @@
-"""The highest version seen of each dataset, and where each log stood: what makes a replay visible.
+"""The highest version seen of each dataset, and where each log stood: what shows a replay.
 
-A state directory holds one small file for each (name, partition) and for each log. Without one, history is
-reported as `first-use`: nobody is told that there was no rollback by somebody who cannot know.
-A pinned version is checked without touching the memory.
+A state directory holds one small file for each (name, partition) and one for each log. Without
+one, history is reported as `first-use`: nobody is told that there was no rollback by somebody who
+cannot know. A pinned version is checked without touching the memory.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import pytest
 
 from guards import scan
 from guards.errors import UsageError
+from guards.provenance.signing import load_private
 
 POLICY = 'rules = ["integrity", "provenance"]\nrequired = ["integrity", "provenance"]\n'
 CONTRACT = {
@@ -82,6 +83,8 @@ CONTRACT = {
     "contract diff": ["OLD", "NEW"],
     "ledger verify": ["DIR", "--trust"],
     "ledger show": ["DIR", "--trust"],
+    "ledger prove": ["DIR", "--record", "--index", "--since", "--out"],
+    "ledger check": ["F.tlog-proof", "--trust", "--record", "--since"],
     "demo": [],
 }
 
@@ -100,6 +103,10 @@ class Shell:
             "POLARS_MAX_THREADS": "1",
             "LANG": "C.UTF-8",
         }
+
+    @property
+    def key(self):
+        return load_private(self.home / "keys" / "key.pem")
 
     def command(self, line):
         words = line if isinstance(line, list) else line.split()
@@ -488,19 +495,25 @@ def test_scan_without_trust_blocks_by_default_and_explore_admits_nothing(shell):
     assert any("seed" in reason for reason in told["reasons"])
 
 
-def test_the_ledger_tells_its_own_story(shell):
+def test_the_ledger_tells_its_own_story(shell, logs):
     shell.ok(f"{SCAN} --ledger ledger --out again")
     told = shell.json("ledger show ledger --trust trust")
     assert told["size"] == 2
     assert [entry["decision"] for entry in told["entries"]] == ["PASS", "PASS"]
-    checkpoint = f"{told['size']}:{told['head']}"
+    checkpoint = f"{told['size']}:{told['root']}"
     assert shell.ok(f"ledger verify ledger --trust trust --checkpoint {checkpoint}").startswith(
         "OK 2"
     )
-    log = shell.home / "ledger" / "log.jsonl"
-    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
-    assert "BROKEN" in shell.ok(f"ledger verify ledger --trust trust --checkpoint {checkpoint}", 12)
-    log.write_bytes(b"{}\n")
+    kept = shell.home / "ledger" / "checkpoint"
+    (shell.home / "kept").write_bytes(kept.read_bytes())
+    assert shell.ok("ledger verify ledger --trust trust --checkpoint kept").startswith("OK 2")
+    assert shell.ok("ledger verify ledger --trust trust --checkpoint again/record.json")
+    logs.write(shell.home / "ledger", logs.read(shell.home / "ledger")[:1], shell.key)
+    for remembered in (checkpoint, "kept", "again/record.tlog-proof"):
+        told = shell.ok(f"ledger verify ledger --trust trust --checkpoint {remembered}", 12)
+        assert "BROKEN" in told
+        assert "the log was cut off: it has 1 entries, and 2 are remembered" in told
+    kept.write_bytes(b"{}\n")
     assert shell.json("ledger verify ledger --trust trust", 12)["error"] == "Malformed"
 
 

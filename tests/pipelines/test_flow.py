@@ -113,10 +113,10 @@ def test_the_training_set_is_signed_with_its_parents(trained):
     assert (str(manifest.name), manifest.version) == ("acme/flights-training", 1)
 
 
-def test_every_judgement_is_in_one_ledger(trained):
+def test_every_judgement_is_in_one_ledger(trained, logs):
     names = [
         json.loads(parse_envelope(line).payload)["subject"][0]["name"]
-        for line in trained.log.read_bytes().splitlines()
+        for line in logs.read(trained.log)
     ]
     batches = [f"acme/flights/{key}" for key in (FIRST, SECOND, THIRD)]
     assert names == [*batches, "acme/flights-training"]
