@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from multiprocessing import get_context
 
 import pytest
@@ -519,40 +519,35 @@ def test_writers_in_several_processes_lose_nothing(spine):
     assert list(ledger.missing_records(directory, found.entries)) == []
 
 
-_FOREVER = """
-import os, signal, sys
-from pathlib import Path
-from datetime import UTC, datetime
-from guards.digest import Digest
-from guards.provenance import ledger
-from guards.provenance.lines import Entry
-from guards.provenance.manifest import Name
-from guards.provenance.signing import load_private
-directory, pem = map(Path, sys.argv[1:3])
-first, left = map(int, sys.argv[3:5])
-key = load_private(pem)
-STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
-def step(event, args):
-    global left
-    if left >= 0 and event in STEPS:
-        if left == 0:
+_STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir"}
+
+
+def _killed(directory, pem, first, said, left):
+    """Append for ever; killed before the `left`-th step on the file system, if that is given."""
+    key = load_private(pem)
+    steps, removals = iter(range(left or 0)), count()
+
+    def step(event, args):
+        # Of the many parts of a tile that go when it is full, every hundredth is a step.
+        skipped = event == "os.remove" and next(removals) % 100
+        if event in _STEPS and not skipped and next(steps, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-sys.addaudithook(step)
-for n in range(first, 10**6):
-    data = b"record %d" % n
-    entry = Entry(record=Digest.of(data), name=Name("acme/flights"), version=n,
-        root=Digest.of(data), decision="PASS", policy=Digest.of(b""), time=datetime.now(UTC))
-    ledger.append(directory, entry, data, key)
-    print(n, flush=True)
-"""
+
+    if left is not None:
+        sys.addaudithook(step)
+    for number in range(first, 10**6):
+        ledger.append(directory, entry(number), b"record %d" % number, key)
+        os.write(said, b"%d\n" % number)
 
 
-def writer(spine, directory, first, left):
-    """A process that appends, and kills itself before so many more steps on the file system."""
-    pem = str(spine.keys.pem("scanner"))
-    command = [sys.executable, "-c", _FOREVER, str(directory), pem, str(first), str(left)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def writer(spine, directory, first, left=None):
+    """A process that appends until it is killed, and the pipe in which it says what is logged."""
+    heard, said = os.pipe()
+    about = (directory, spine.keys.pem("scanner"), first, said, left)
+    process = get_context("fork").Process(target=_killed, args=about)
+    process.start()
+    os.close(said)
+    return process, os.fdopen(heard, "rb")
 
 
 def whole(spine, directory, acknowledged, before):
@@ -574,15 +569,17 @@ def whole(spine, directory, acknowledged, before):
 def test_a_writer_killed_in_the_middle_leaves_a_log_that_verifies(spine):
     directory, acknowledged = spine.ledger, []
     for round_ in range(4):
-        with writer(spine, directory, 1000 * round_, -1) as process:
-            for _ in range(3):
-                acknowledged.append(process.stdout.readline())
+        process, heard = writer(spine, directory, 1000 * round_)
+        with heard:
+            acknowledged += [heard.readline() for _ in range(3)]
             time.sleep(0.005 * round_)
-            process.send_signal(signal.SIGKILL)
-            acknowledged += process.stdout.read().splitlines(keepends=True)
+            process.kill()
+            acknowledged += heard.readlines()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
         found = ledger.verify(directory, spine.trust)
         # The last word of a killed process may be cut; whole ones were said after the fsync.
-        said = {int(word) for word in acknowledged if word.endswith("\n")}
+        said = {int(word) for word in acknowledged if word.endswith(b"\n")}
         assert said <= {e.version for e in found.entries}
         assert list(ledger.missing_records(directory, found.entries)) == []
 
@@ -590,24 +587,20 @@ def test_a_writer_killed_in_the_middle_leaves_a_log_that_verifies(spine):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 3, 255, 256])
 def test_a_writer_killed_before_any_step_leaves_a_log_that_goes_on(spine, size, full_log):
-    """Every file that an append opens, names, moves or removes, around the edges of a tile."""
-    kept = spine.home / "kept"
-    if size:
-        shutil.copytree(full_log(size), kept)
-    killed = 0
-    for left in range(100):
-        directory = spine.home / "ledger"
-        shutil.rmtree(directory, ignore_errors=True)
-        if size:
-            shutil.copytree(kept, directory)
-        with writer(spine, directory, size, left) as process:
-            acknowledged = process.stdout.read().split()
-        assert process.returncode == -signal.SIGKILL
-        whole(spine, directory, acknowledged, size)
-        if acknowledged:
-            break
+    """Before every file that an append opens, names, moves or removes, at the edges of a tile."""
+    killed, acknowledged = 0, []
+    while not acknowledged:
+        shutil.rmtree(spine.ledger, ignore_errors=True)
+        if size:  # links, since nothing there is ever written in its place
+            shutil.copytree(full_log(size), spine.ledger, copy_function=os.link)
+        process, heard = writer(spine, spine.ledger, size, killed)
+        with heard:
+            acknowledged = heard.read().split()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        whole(spine, spine.ledger, acknowledged, size)
         killed += 1
-    assert killed > 8
+    assert killed > 16, "an append takes more steps than that, and each was the last of one process"
 
 
 class TestGateAndLedger:
