@@ -21,6 +21,7 @@ from guards.commands import (
     gate,
     keys,
     ledger,
+    lineage,
     profile,
     redteam,
     report,
@@ -44,6 +45,7 @@ _COMMANDS = (
     profile,
     contract,
     ledger,
+    lineage,
     demo,
 )
 

@@ -54,11 +54,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """Bytes that passed. Every way to read them proves them again; keep it while you read."""
+    """Bytes that passed. Every way to read them proves them again; keep it while you read.
+
+    `signed` names the bytes of the record by which they were admitted.
+    """
 
     record: Record
     snapshot: Snapshot
     root: Path
+    signed: Digest
     _keeper: Any = field(default=None, repr=False, compare=False)
 
     def open(self, path: str) -> io.BytesIO:
@@ -122,8 +126,16 @@ def require_pass(
         shutil.rmtree(private, ignore_errors=True)
         raise
     if into is not None:
-        return Admitted(record=found, snapshot=walked.snapshot, root=_keep(private, into, walked))
-    admitted = Admitted(record=found, snapshot=walked.snapshot, root=private, _keeper=_Keeper())
+        private = _keep(private, into, walked)
+    admitted = Admitted(
+        record=found,
+        snapshot=walked.snapshot,
+        root=private,
+        signed=Digest.of(signed),
+        _keeper=None if into is not None else _Keeper(),
+    )
+    if into is not None:
+        return admitted
     weakref.finalize(admitted._keeper, shutil.rmtree, private, ignore_errors=True)
     return admitted
 

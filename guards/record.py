@@ -51,6 +51,7 @@ class Record:
     time: datetime
     producers: tuple[str, ...] = ()
     parents: tuple[Digest, ...] = ()
+    sources: tuple[str, ...] = ()
     expires: datetime | None = None
     trust: Digest | None = None
     manifest: Digest | None = None
@@ -77,6 +78,7 @@ def payload(record: Record) -> bytes:
         "time": timestamp(record.time),
         "producers": list(record.producers),
         **({"parents": [str(parent) for parent in record.parents]} if record.parents else {}),
+        **({"sources": list(record.sources)} if record.sources else {}),
         "expires": timestamp(record.expires) if record.expires else None,
         "trust": str(record.trust) if record.trust else None,
         "manifest": str(record.manifest) if record.manifest else None,
@@ -99,6 +101,7 @@ def parse(envelope: Envelope) -> Record:
     expires, trust = node.optional("expires"), node.optional("trust")
     manifest, log = node.optional("manifest"), node.optional("checkpoint")
     size, parents = node.optional("bytes"), node.optional("parents")
+    sources = node.optional("sources")
     return Record(
         name=_name(subject.of("name")),
         version=node.of("version").integer(),
@@ -115,6 +118,7 @@ def parse(envelope: Envelope) -> Record:
         time=node.of("time").time(),
         producers=tuple(keyid.text() for keyid in node.of("producers").each()),
         parents=tuple(parent.digest() for parent in parents.each()) if parents else (),
+        sources=tuple(uri.text() for uri in sources.each()) if sources else (),
         expires=expires.time() if expires else None,
         trust=trust.digest() if trust else None,
         manifest=manifest.digest() if manifest else None,

@@ -38,16 +38,18 @@ from guards.inputs import (
     load_trusted,
     pick_device,
 )
+from guards.made import What, log_made
 from guards.provenance import ledger
 from guards.provenance.checkpoint import Checkpoint
 from guards.provenance.ledger import Log
 from guards.provenance.lines import Entry
 from guards.provenance.logproof import SUFFIX, prove_record
 from guards.provenance.manifest import UNNAMED, Name
+from guards.provenance.manifest import parse as parse_manifest
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
 from guards.provenance.roles import Roles
-from guards.provenance.signing import Signer
+from guards.provenance.signing import Signer, parse_envelope
 from guards.provenance.snapshot import Walked, stage, take
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path, profile_path
@@ -163,8 +165,14 @@ def _release(request: Request, made: Made, written: bytes, moment: datetime) -> 
     """The dataset without the rows held, after the record of this scan stands."""
     if request.release is None:
         return None
-    single = request.dataset.is_file()
-    return release(request.release, made, Digest.of(written), moment, single=single)
+    single, record = request.dataset.is_file(), Digest.of(written)
+    done = release(request.release, made, record, moment, single=single)
+    if done.manifest and request.ledger and request.trust:
+        claim = parse_manifest(parse_envelope(done.manifest.read_bytes(), "manifest"))
+        what = What(kind="dataset", name=claim.name, version=claim.version, at=moment)
+        root, key = claim.snapshot.root, request.release.key
+        log_made(request.ledger, request.trust, what, root, [record], key)
+    return done
 
 
 def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetime) -> Walked:
@@ -367,6 +375,7 @@ def _record(request: Request, made: Made, moment: datetime) -> Record:
         time=moment,
         producers=case.proof.signers if case.proof is not None else (),
         parents=manifest.parents if manifest else (),
+        sources=tuple(source.uri for source in manifest.sources) if manifest else (),
         expires=manifest.expires if manifest else None,
         trust=request.trust.digest if request.trust else None,
         manifest=Digest.of(signed) if signed else None,

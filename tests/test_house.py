@@ -55,7 +55,10 @@ ARROWS = {
         *("history", "budget"),
     },
     "release": {"data", "publish", "bundle", "report", "provenance", "findings", "digest"},
+    "made": {"provenance", "digest"},
+    "lineage": {"record", "provenance", "digest"},
     "scan": {
+        "made",
         "explain",
         "budget",
         "history",
@@ -75,8 +78,12 @@ ARROWS = {
     "gate": {"provenance", "verdict", "record", "digest"},
     "secret": set(),
     "verify": {"provenance", "digest", "secret"},
-    "api": {"gate", "scan", "release", "verify", "publish", "provenance", "verdict"},
+    "api": {
+        *("gate", "made", "scan", "release", "verify", "publish", "provenance", "verdict"),
+        "digest",
+    },
     "integrations": {
+        "made",
         "api",
         "scan",
         "gate",

@@ -33,6 +33,7 @@ FULL = Record(
     code="toadstone 1",
     time=MOMENT,
     parents=(Digest.of(b"parent"),),
+    sources=("https://data.example/flights",),
     producers=("a" * 64,),
     expires=MOMENT.replace(year=2027),
     trust=Digest.of(b"trust"),

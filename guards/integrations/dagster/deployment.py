@@ -24,6 +24,7 @@ from guards.digest import Digest
 from guards.errors import GateRefused, UsageError
 from guards.files import directory_at_once, read_document, write_atomically
 from guards.gate import Admitted, Terms, require_pass
+from guards.made import What, log_model
 from guards.provenance import ledger
 from guards.provenance.collection import (
     Collection,
@@ -187,6 +188,14 @@ def admit_training_set(deployment: Deployment) -> Admitted:
     if told:
         raise GateRefused(told)
     return admitted
+
+
+def record_model(deployment: Deployment, model: Path, admitted: Admitted) -> None:
+    """Log that the model was trained on the training set as it was admitted."""
+    name = Name(deployment.training.dataset, "model")
+    what = What(kind="model", name=name, version=admitted.record.version)
+    trust, key = load_trust(deployment.trust), load_private(deployment.deriver_key)
+    log_model(model, what, [admitted.signed], deployment.ledger, trust, key)
 
 
 def _scan(deployment: Deployment, dataset: Path, out: Path, name: Name) -> Scanned:
