@@ -2,7 +2,7 @@
 
     WORK/runs/<batch>/    the run directory of each batch: record, report, evidence
     WORK/store/           admitted bytes, read-only, by root; signed manifests, by digest
-    WORK/ledger/          every record, chained
+    WORK/ledger/          every record, in a log
     WORK/state/           the highest version seen of each name
     WORK/training/        data/, its manifest, and run/ with its record
     WORK/models/          what was trained
@@ -68,7 +68,7 @@ class Deployment:
 
     @property
     def ledger(self) -> Path:
-        """Every record, chained."""
+        """The log of every record."""
         return self.work / "ledger"
 
     @property
