@@ -55,6 +55,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/false_alarms.py --runs 10 --others 2 --out $(BENCH)/false_alarms.jsonl
 	$(BIN)/python benchmarks/false_alarms.py --table $(BENCH)/false_alarms.jsonl
 	$(BIN)/python benchmarks/screen_speed.py --out $(BENCH)/screen_speed.jsonl
+	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/profiles.py
 	$(BIN)/python benchmarks/figures.py

@@ -10,9 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from guards.digest import Digest
 from guards.errors import UsageError
+from guards.files import read_document
 from guards.gate import Admitted, Terms
 from guards.gate import require_pass as _require_pass
+from guards.made import What, log_model
+from guards.provenance.lines import Made
 from guards.provenance.manifest import Name, Source, parse_name
 from guards.provenance.memory import Memory
 from guards.provenance.proof import Proof
@@ -171,6 +175,39 @@ def require_pass(
         state=Memory(Path(state)) if state else None,
     )
     return _require_pass(Path(dataset), Path(record), terms, into=_path(into))
+
+
+def record_model(
+    model: PathLike,
+    admitted: Admitted | PathLike | Sequence[Admitted | PathLike],
+    *,
+    name: str,
+    version: int,
+    key: PathLike | Signer,
+    ledger: PathLike,
+    trust: Trust | PathLike,
+    at: datetime | None = None,
+) -> Made:
+    """Log that a model, a file or a directory, was trained on what was admitted.
+
+    `admitted` is what `require_pass` gave, or the path of the record, or several of those. `key`
+    is a deriver's for `name`. From then on `toadstone lineage` finds the model from its data.
+
+    Raises GateRefused where a record is not in the ledger, or what it admitted has fallen since.
+    """
+    several = [admitted] if isinstance(admitted, Admitted | str | Path) else admitted
+    what = What(kind="model", name=parse_name(name), version=version, at=at)
+    records = [_record(one) for one in several]
+    return log_model(Path(model), what, records, Path(ledger), _trust(trust), _signer(key))
+
+
+def _record(one: Admitted | PathLike) -> Digest:
+    if isinstance(one, Admitted):
+        return one.signed
+    data = read_document(Path(one))
+    if data is None:
+        raise UsageError(f"record {one}: there is no such file")
+    return Digest.of(data)
 
 
 def _wanted(

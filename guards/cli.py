@@ -23,6 +23,7 @@ from guards.commands import (
     gate,
     keys,
     ledger,
+    lineage,
     profile,
     redteam,
     report,
@@ -47,6 +48,7 @@ _COMMANDS = (
     profile,
     contract,
     ledger,
+    lineage,
     demo,
 )
 

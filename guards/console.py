@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from guards.provenance.decision import Decision
     from guards.provenance.formats.held import Held
     from guards.provenance.ledger import Log
+    from guards.provenance.lines import Line
+    from guards.provenance.logproof import Proven
     from guards.provenance.manifest import Manifest
     from guards.provenance.part import Part
     from guards.provenance.proof import Proof
@@ -352,22 +354,38 @@ def contract(checked: Checked, dataset: str, form: str) -> None:
     print(printable(f"{checked.decision} {dataset}: {told} by {checked.elements} rows"))
 
 
+def _logged(line: Line) -> dict[str, Any]:
+    """One entry of a log, as it is shown."""
+    from guards.provenance.lines import Made
+
+    about: dict[str, Any] = {
+        "time": line.time.isoformat(),
+        "name": str(line.name),
+        "version": line.version,
+        "root": str(line.root),
+    }
+    if isinstance(line, Made):
+        used = [f"{m.name} v{m.version}" for m in line.materials]
+        return {**about, "decision": f"MADE {line.kind}", "from": used}
+    return {**about, "decision": line.decision, "record": str(line.record)}
+
+
+def proven(found: Proven, form: str) -> None:
+    """What a proof shows: which entry, of which log, and where that stood."""
+    line, end = _logged(found.line), found.checkpoint
+    document = {"index": found.index, "origin": end.origin, "size": end.size, "root": str(end.root)}
+    about = f"{line['decision']} {line['name']} v{line['version']} {line['root']} {line['time']}"
+    told = f"OK entry {found.index} of {end.size} in {end.origin}: {about}"
+    result({**document, "entry": line}, told, form)
+
+
 def ledger(log: Log, problems: list[str], options: Namespace) -> None:
     """The lines of a log when they are asked for, what is wrong with it, and where it ends."""
     end = log.checkpoint
-    lines = [
-        {
-            "time": entry.time.isoformat(),
-            "name": str(entry.name),
-            "version": entry.version,
-            "decision": entry.decision,
-            "root": str(entry.root),
-            "record": str(entry.record),
-        }
-        for entry in (log.entries if options.show else ())
-    ]
+    lines = [_logged(line) for line in (log.lines if options.show else ())]
     if options.format == "json":
-        document = {"size": end.size, "head": str(end.head), "torn": log.torn}
+        document = {"origin": end.origin, "size": end.size, "root": str(end.root)}
+        document |= {"checkpoint": end.text, "torn": log.torn}
         print(json.dumps({**document, "entries": lines, "problems": problems}))
         return
     for line in lines:
@@ -377,4 +395,4 @@ def ledger(log: Log, problems: list[str], options: Namespace) -> None:
         print(printable(problem))
     torn = " (an append that never ended follows; the next one drops it)" if log.torn else ""
     standing = "BROKEN" if problems else "OK"
-    print(f"{standing} {end.size} entries, checkpoint {end.size}:{end.head}{torn}")
+    print(f"{standing} {end.size} entries, checkpoint {end}{torn}")

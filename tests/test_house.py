@@ -55,7 +55,10 @@ ARROWS = {
         *("history", "budget"),
     },
     "release": {"data", "publish", "bundle", "report", "provenance", "findings", "digest"},
+    "made": {"provenance", "digest"},
+    "lineage": {"record", "provenance", "digest"},
     "scan": {
+        "made",
         "explain",
         "budget",
         "history",
@@ -77,8 +80,12 @@ ARROWS = {
     "verify": {"provenance", "digest", "secret"},
     "foreign": {"provenance", "digest"},
     "export": {"provenance", "digest", "record", "verdict", "verify"},
-    "api": {"gate", "scan", "release", "verify", "publish", "provenance", "verdict"},
+    "api": {
+        *("gate", "made", "scan", "release", "verify", "publish", "provenance", "verdict"),
+        "digest",
+    },
     "integrations": {
+        "made",
         "api",
         "scan",
         "gate",

@@ -30,7 +30,7 @@ from guards.provenance.signing import PublicKey, load_public
 from guards.provenance.strictjson import timestamp
 
 ROLES = ("producer", "scanner", "deriver", "approver")
-# Of manifests, which take several signatures; records, ledger lines and acceptances have one.
+# Of manifests, which take several signatures; records, ledger entries and acceptances have one.
 COUNTED = ("producer", "deriver")
 SKEW = timedelta(minutes=5)
 
