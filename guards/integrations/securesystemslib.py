@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from guards.errors import UsageError
-from guards.provenance.schemes import from_pem
+from guards.provenance.schemes import from_securesystemslib
 from guards.provenance.signing import PublicKey, checked
-
-# RFC 8410: what goes before the 32 bytes of an Ed25519 key in its DER form.
-_ED25519 = bytes.fromhex("302a300506032b6570032100")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +31,7 @@ class Held:
         told = signer.public_key
         value = str(told.keyval["public"])
         try:
-            der = (
-                _ED25519 + bytes.fromhex(value)
-                if told.scheme == "ed25519"
-                else from_pem(value.encode())
-            )
+            der = from_securesystemslib(told.scheme, value)
         except ValueError as error:
             raise UsageError(f"key {told.keyid[:12]}: {error}") from error
         public = checked(der, told.keyid[:12])

@@ -82,8 +82,8 @@ class Proof:
     @property
     def signers(self) -> tuple[str, ...]:
         """Key ids of those who signed and may, once each; of nobody where they are too few."""
-        steps = self.authority.steps if self.authority else ()
-        return tuple(step.input for step in steps if step.ok)
+        keys = self.authority.keys if self.authority else ()
+        return tuple(step.input for step in keys if step.ok)
 
 
 def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectation) -> Proof:
@@ -126,8 +126,9 @@ def vouching(
         return producers
     derivers = trust.authorise(keys, "deriver", name, at)
     best = max((producers, derivers), key=lambda role: (bool(role), bool(role.able)))
-    both = zip(producers.steps, derivers.steps, strict=True)
-    return replace(best, steps=tuple(_telling(*pair, best.role) for pair in both))
+    way = [step for step in best.steps if step not in best.keys]
+    both = zip(producers.keys, derivers.keys, strict=True)
+    return replace(best, steps=(*way, *(_telling(*pair, best.role) for pair in both)))
 
 
 def _telling(producer: Step, deriver: Step, role: str) -> Step:
