@@ -29,7 +29,7 @@ from guards.provenance.proof import vouching
 from guards.provenance.signing import PublicKey, parse_envelope, signers
 from guards.provenance.snapshot import WARNINGS, Snapshot, Walked, stage, take
 from guards.provenance.strictjson import timestamp
-from guards.provenance.trust import SKEW, Trust
+from guards.provenance.trust import SKEW, Authority, Trust
 from guards.record import Record, parse
 from guards.verdict import Decision, Policy
 
@@ -108,6 +108,8 @@ def require_pass(
     found, signed = _believed(Path(record), terms, at)
     if reasons := list(_objections(found, signed, terms, at)):
         raise GateRefused(reasons)
+    if terms.state is not None and terms.at is None:
+        terms.state.remember_time(at)
     holder = into if into is not None else Path(tempfile.gettempdir())
     try:
         holder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +170,11 @@ def _require_scanner(
 ) -> None:
     authority = trust.authorise(made_by, "scanner", record.name, at)
     if not authority:
-        raise GateRefused([f"key {step.input[:12]} {step.outcome}" for step in authority.steps])
+        raise GateRefused(authority.why_not.split("; ") if authority.why_not else [_few(authority)])
+
+
+def _few(authority: Authority) -> str:
+    return f"the record is signed by {authority.count.outcome}"
 
 
 def _objections(record: Record, signed: bytes, terms: Terms, at: datetime) -> Iterator[str]:
@@ -194,6 +200,8 @@ def _objections(record: Record, signed: bytes, terms: Terms, at: datetime) -> It
         yield from _later_word(record, signed, terms.ledger, terms.trust)
     if terms.state is not None:
         yield from _older_than_seen(record, terms.state)
+        if clock := terms.state.backwards(at, told=terms.at is not None):
+            yield f"{clock}; the gate is about now, so give it no --state to ask about the past"
 
 
 def _unexamined(record: Record, policy: Policy) -> Iterator[str]:
@@ -218,7 +226,9 @@ def _producers_gone(record: Record, trust: Trust, at: datetime) -> Iterator[str]
     known = {key.keyid: key for key in trust.public}
     still = [known[keyid] for keyid in record.producers if keyid in known]
     authority = vouching(trust, still, record.name, at, derived=bool(record.parents))
-    if authority.able and not authority:
+    if authority.stale:
+        yield f"the trust is not in force: {authority.why_not}"
+    elif authority.able and not authority:
         yield f"of the keys that signed {record.name}, {authority.count.outcome} are trusted"
     elif not authority:
         yield f"no producer of {record.name} is trusted any more, or none was when it was scanned"

@@ -129,7 +129,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         )
         examinations = _examine(request.policy, case, progress)
         verdict = judge(request.policy, walked.snapshot.root, examinations)
-        _remember(request, proof)
+        _remember(request, proof, moment)
         made = Made(
             case=case,
             policy=request.policy,
@@ -210,8 +210,10 @@ def _prove(
     def recall(name: Name) -> tuple[Seen, ...]:
         return _history(request, name)
 
+    state, told = request.state, request.at is not None
     expect = Expectation(
         at=moment,
+        clock=state.backwards(moment, told=told) if state else None,
         name=request.name,
         version=request.version,
         profile=_claimed_profile(request),
@@ -278,7 +280,9 @@ def _earlier(request: Request, proof: Proof | None) -> History:
     return recall(request.ledger, request.trust, request.policy, about)
 
 
-def _remember(request: Request, proof: Proof | None) -> None:
+def _remember(request: Request, proof: Proof | None, moment: datetime) -> None:
+    if request.state and request.at is None:
+        request.state.remember_time(moment)
     if request.state and proof and proof.manifest and request.version is None:
         request.state.remember(proof.manifest)
 
