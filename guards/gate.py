@@ -30,6 +30,7 @@ from guards.provenance.signing import PublicKey, parse_envelope, signers
 from guards.provenance.snapshot import WARNINGS, Snapshot, Walked, stage, take
 from guards.provenance.strictjson import timestamp
 from guards.provenance.trust import SKEW, Authority, Trust
+from guards.provenance.waivers import still
 from guards.record import Record, parse
 from guards.verdict import Decision, Policy
 
@@ -196,6 +197,7 @@ def _objections(record: Record, signed: bytes, terms: Terms, at: datetime) -> It
         yield f"the record is about {record.name}, not about {terms.name}"
     yield from _untimely(record, terms, at)
     yield from _producers_gone(record, terms.trust, at)
+    yield from _waivers_gone(record, terms, at)
     if terms.ledger is not None:
         yield from _later_word(record, signed, terms.ledger, terms.trust)
     if terms.state is not None:
@@ -232,6 +234,18 @@ def _producers_gone(record: Record, trust: Trust, at: datetime) -> Iterator[str]
         yield f"of the keys that signed {record.name}, {authority.count.outcome} are trusted"
     elif not authority:
         yield f"no producer of {record.name} is trusted any more, or none was when it was scanned"
+
+
+def _waivers_gone(record: Record, terms: Terms, at: datetime) -> Iterator[str]:
+    """What passed by a waiver passes as long as it holds, and as its approvers are trusted."""
+    for used in record.waivers:
+        about = f"the waiver of {used.rule}/{used.code or '*'}"
+        if not terms.policy.may_waive(used.rule):
+            yield f"{about} is not one that policy {terms.policy.name!r} lets an approver sign"
+        if at - used.expires > SKEW:
+            yield f"{about} expired on {timestamp(used.expires)}; scan again"
+        if why := still(used.approvers, terms.trust, record.name, at):
+            yield f"{about}: no approver of it is trusted any more: {why}"
 
 
 def _later_word(record: Record, signed: bytes, path: Path, trust: Trust) -> Iterator[str]:

@@ -51,6 +51,7 @@ from guards.record import Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.text import printable
 from guards.verdict import Decision, Policy, Verdict, judge
+from guards.waiving import handed_in
 
 Progress = Callable[[str, int, int], None]
 # Characters of a reason that the record keeps; the whole of it is in the report that it binds.
@@ -78,6 +79,7 @@ class Request:
     device: str | None = None
     seed: int | None = None
     release: Wanted | None = None
+    waivers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,8 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             history=_earlier(request, proof),
         )
         examinations = _examine(request.policy, case, progress)
-        verdict = judge(request.policy, walked.snapshot.root, examinations)
+        waivers = handed_in(request.waivers, request.trust, proof, moment)
+        verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
         _remember(request, proof, moment)
         made = Made(
             case=case,
@@ -137,6 +140,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             verdict=verdict,
             examinations=tuple(examinations),
             explanation=explain(case, examinations, verdict),
+            waivers=waivers,
         )
         record = _record(request, made, moment)
         with directory_at_once(request.out) as draft:
@@ -365,6 +369,7 @@ def _record(request: Request, made: Made, moment: datetime) -> Record:
             Examined(rule=e.rule, outcome=type(e.outcome).__name__.lower(), digest=e.digest)
             for e in made.examinations
         ),
+        waivers=made.waivers.used(verdict),
     )
 
 
@@ -409,6 +414,7 @@ def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
         time=record.time,
     )
     admitted = record.decision is Decision.PASS and record.admits and not record.replay
+    admitted = admitted and not record.waivers  # what was accepted is not what is normal
     documents = {"statistics": draft / FILE, "profiles": draft / PROFILE} if admitted else {}
     kept = {kind: path.read_bytes() for kind, path in documents.items() if path.is_file()}
     ledger.append(request.ledger, entry, written, request.key, kept)
