@@ -28,6 +28,7 @@ from guards.commands import (
     sign,
     trust,
     verify,
+    waive,
 )
 from guards.errors import GuardError, UsageError
 
@@ -42,6 +43,7 @@ _COMMANDS = (
     report,
     redteam,
     profile,
+    waive,
     contract,
     ledger,
     demo,

@@ -131,12 +131,12 @@ def require_pass(
     return admitted
 
 
-def parse_age(text: str) -> timedelta:
+def parse_age(text: str, option: str = "--max-age") -> timedelta:
     """Read a duration: `90`, `30m`, `12h`, `30d`; bare numbers are seconds."""
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, "seconds")
     if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise UsageError(f"--max-age {text!r}: must be like 90, 30m, 12h or 30d")
+        raise UsageError(f"{option} {text!r}: must be like 90, 30m, 12h or 30d")
     return timedelta(**{unit: int(number)})
 
 

@@ -51,7 +51,7 @@ from guards.record import Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.text import printable
 from guards.verdict import Decision, Policy, Verdict, judge
-from guards.waiving import handed_in
+from guards.waiving import Waivers, handed_in
 
 Progress = Callable[[str, int, int], None]
 # Characters of a reason that the record keeps; the whole of it is in the report that it binds.
@@ -91,6 +91,7 @@ class Scanned:
     record: Record
     examinations: tuple[Examination, ...]
     released: Released | None = None
+    waivers: Waivers = field(default_factory=Waivers)
 
     @property
     def record_path(self) -> Path:
@@ -153,6 +154,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         record=record,
         examinations=tuple(examinations),
         released=released,
+        waivers=waivers,
     )
 
 

@@ -105,8 +105,9 @@ def requiring(asked: Threshold) -> Edit:
             told = f"{asked.role} for {', '.join(asked.names)}"
             raise UsageError(f"no delegation is of exactly {told}; toadstone trust delegate")
         for role in fitting:
-            if not 1 <= asked.threshold <= len(role.keyids):
-                told = f"{asked.threshold} cannot be met by {len(role.keyids)} keys of {role.name}"
+            live = [one for one in role.keyids if not tufdata.holder(keys[one], "metadata").revoked]
+            if not 1 <= asked.threshold <= len(live):
+                told = f"{asked.threshold} cannot be met by {len(live)} keys of {role.name}"
                 raise UsageError(f"a threshold of {told}")
             role.threshold = asked.threshold
 

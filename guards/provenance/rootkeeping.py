@@ -30,8 +30,8 @@ from guards.provenance.signing import (
     signers,
 )
 from guards.provenance.strictjson import timestamp
+from guards.provenance.trust import METADATA, PENDING
 
-METADATA, PENDING = "metadata", "pending"
 LONG, SHORT = timedelta(days=365), timedelta(days=30)
 
 

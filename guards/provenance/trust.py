@@ -49,7 +49,7 @@ __all__ = [
     "Trust",
     "TrustedKey",
 ]
-METADATA = "metadata"
+METADATA, PENDING = "metadata", "pending"
 
 
 def load(directory: Path, state: Memory | None = None) -> Trust:
@@ -67,6 +67,8 @@ def load(directory: Path, state: Memory | None = None) -> Trust:
         return trustfile.read(directory)
     if (directory / trustfile.FILE).exists():
         raise UsageError(f"trust {directory}: has metadata/ and trust.toml; one of them must go")
+    if not (directory / METADATA).is_dir():
+        raise UsageError(f"trust {directory}: waits for signatures; toadstone trust sign")
     from guards.provenance.rooted import read
 
     return read(directory / METADATA, state)
@@ -74,7 +76,7 @@ def load(directory: Path, state: Memory | None = None) -> Trust:
 
 def is_rooted(directory: Path) -> bool:
     """Whether a trust directory is of the full form."""
-    return (directory / METADATA).is_dir()
+    return any((directory / part).is_dir() for part in (METADATA, PENDING))
 
 
 def create(directory: Path, key: TrustedKey) -> None:
