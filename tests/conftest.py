@@ -191,17 +191,24 @@ class Rooted:
         path.write_bytes(unsigned.to_json())
 
 
-@pytest.fixture
-def rooted(spine: Spine) -> Rooted:
-    """The spine under a trust of the full form: who may do what is as in the small one."""
-    moment = datetime.now(UTC).replace(microsecond=0)
-    made = Rooted(replace(spine, trust_dir=spine.home / "rooted"), moment)
+@pytest.fixture(scope="session")
+def _rooted_template(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Rooted:
+    moment, home = datetime.now(UTC).replace(microsecond=0), tmp_path_factory.mktemp("rooted")
+    spine = Spine(home, home, keys, home / "rooted", load_policy("default"))
+    made = Rooted(spine, moment)
     roots = [made.public(each) for each in ROOTS[:3]]
     rootkeeping.start(made.directory, roots, 2, made.terms("root-1", "root-2"))
     made.delegate("acme", "producer")
     made.delegate("scans", "scanner", roles=("scanner",))
     made.delegate("umbrella", "neighbour", names=("umbrella/*",))
     return made
+
+
+@pytest.fixture
+def rooted(spine: Spine, _rooted_template: Rooted) -> Rooted:
+    """The spine under a trust of the full form: who may do what is as in the small one."""
+    shutil.copytree(_rooted_template.directory, spine.home / "rooted")
+    return replace(_rooted_template, spine=replace(spine, trust_dir=spine.home / "rooted"))
 
 
 @pytest.fixture(autouse=True)

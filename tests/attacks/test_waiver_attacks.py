@@ -341,7 +341,7 @@ class TestSigning:
     def test_nobody_signs_what_was_not_found(self, flawed):
         with pytest.raises(UsageError, match="the run found no drift/"):
             flawed.waive(rule="drift")
-        with pytest.raises(UsageError, match="it found .*quality/infinite-values"):
+        with pytest.raises(UsageError, match=r"it found .*quality/infinite-values"):
             flawed.waive("one-class")
 
     def test_nobody_signs_from_a_run_that_was_changed(self, flawed):
