@@ -16,7 +16,7 @@ taken again. A policy that pins the digest notices, and so does everybody who co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import (
     Envelope,
     Signer,
+    add_signature,
     make_statement,
     parse_envelope,
     sign,
@@ -74,10 +75,13 @@ def accept(
     acceptance: Acceptance,
     key: Signer,
     trust: Trust | None = None,
+    *,
+    more: Sequence[Signer] = (),
 ) -> Digest:
     """Make a profile, `data`, the reference from now on; returns the digest of the new line.
 
-    With `trust`, only where a verifier with that trust would believe it.
+    With `trust`, only where a verifier with that trust would believe it; `more` sign it too, where
+    the trust takes several approvers.
 
     Raises:
         UsageError: the key may not accept, the reason is empty, or the anchor is of another name.
@@ -88,12 +92,9 @@ def accept(
     parse_profile(data)
     if not acceptance.reason.strip() or len(acceptance.reason) > MAX_REASON:
         raise UsageError(f"--reason: say why, in at most {MAX_REASON} characters")
-    about = (key.public, ROLE, acceptance.name, acceptance.time)
-    if trust is not None and (why := trust.refusal(*about)):
-        raise UsageError(
-            f"--key {key.public.keyid[:12]} {why} by --trust; an {ROLE} of {acceptance.name} "
-            "accepts its references"
-        )
+    keys = (key, *more)
+    if trust is not None:
+        _require_approvers(keys, acceptance, trust)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with locked(directory / "lock"):
@@ -103,13 +104,30 @@ def accept(
             write_atomically(directory / f"{acceptance.profile.hex}.profile", data)
             _, digest = append_line(
                 directory / FILE,
-                lambda number, previous: sign(
-                    _payload(acceptance, number, previous), key
-                ).to_json(),
+                lambda number, previous: _signed(_payload(acceptance, number, previous), keys),
             )
     except OSError as error:
         raise UsageError(f"anchor {directory}: {error.strerror}") from error
     return digest
+
+
+def _require_approvers(keys: Sequence[Signer], acceptance: Acceptance, trust: Trust) -> None:
+    """Refuse to sign what a verifier with this trust would not believe."""
+    about = (ROLE, acceptance.name, acceptance.time)
+    whose = f"an {ROLE} of {acceptance.name} accepts its references"
+    for key in keys:
+        if why := trust.refusal(key.public, *about):
+            raise UsageError(f"--key {key.public.keyid[:12]} {why} by --trust; {whose}")
+    if not (authority := trust.authorise([key.public for key in keys], *about)):
+        raise UsageError(f"--key: {authority.count.outcome} by --trust; give --key of each")
+
+
+def _signed(payload: bytes, keys: Sequence[Signer]) -> bytes:
+    first, *more = keys
+    envelope = sign(payload, first)
+    for key in more:
+        envelope = add_signature(envelope, key)
+    return envelope.to_json()
 
 
 def read_anchor(

@@ -86,7 +86,7 @@ def verify(
         Claimed(
             dataset=Path(dataset),
             manifest=_path(manifest) or manifest_path(Path(dataset)),
-            trust=_trust(trust),
+            trust=_trust(trust, state),
             name=_name(name),
             version=version,
             at=at,
@@ -118,12 +118,14 @@ def scan(
     release_key: PathLike | Signer | None = None,
     release_name: str | None = None,
     release_version: int | None = None,
+    waivers: Sequence[PathLike] = (),
     progress: Progress = lambda rule, done, total: None,
 ) -> Scanned:
     """Examine a dataset, judge it, and write `out` (default: `DATASET.run`) with the record.
 
     `release_clean` is where the dataset goes without the rows held, signed by `release_key`, a
     deriver's (default: `key`); by default under the same name, as the version after this one.
+    `waivers` are files that approvers signed, or directories of such.
 
     Raises GuardError only when it could not look; what the data can contain ends in the verdict.
     """
@@ -132,7 +134,7 @@ def scan(
         policy=_policy(policy),
         out=_path(out) or beside(Path(dataset), ".run"),
         manifest=_path(manifest),
-        trust=_trust(trust) if trust is not None else None,
+        trust=_trust(trust, state) if trust is not None else None,
         name=_name(name),
         version=version,
         at=at,
@@ -143,6 +145,7 @@ def scan(
         device=device,
         seed=seed,
         release=_wanted(release_clean, release_key or key, release_name, release_version),
+        waivers=tuple(Path(one) for one in waivers),
     )
     return _scan(request, progress)
 
@@ -166,7 +169,7 @@ def require_pass(
     another one is refused.
     """
     terms = Terms(
-        trust=_trust(trust),
+        trust=_trust(trust, state),
         policy=_policy(policy),
         name=_name(name),
         at=at,
@@ -234,8 +237,10 @@ def _name(name: str | None) -> Name | None:
     return parse_name(name) if name is not None else None
 
 
-def _trust(trust: Trust | PathLike) -> Trust:
-    return trust if isinstance(trust, Trust) else _load_trust(Path(trust))
+def _trust(trust: Trust | PathLike, state: PathLike | None = None) -> Trust:
+    if isinstance(trust, Trust):
+        return trust
+    return _load_trust(Path(trust), Memory(Path(state)) if state else None)
 
 
 def _policy(policy: Policy | PathLike) -> Policy:

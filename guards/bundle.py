@@ -9,7 +9,7 @@ That of `policy.json` is the policy's own digest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from guards.findings import Examination, Exhibit, Ran
 from guards.history import FILE, PROFILE, statistics
 from guards.provenance.signing import PAYLOAD_TYPE, Envelope, Signer, sign
 from guards.record import Record, payload
-from guards.report.document import document, rows_held, write_rows
+from guards.report.document import document, rows_held, waivers_shown, write_rows
 from guards.text import printable
 from guards.verdict import Policy, Verdict
+from guards.waiving import Waivers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Made:
     verdict: Verdict
     examinations: tuple[Examination, ...]
     explanation: Explanation | None = None
+    waivers: Waivers = field(default_factory=Waivers)
 
 
 def write_run(
@@ -48,7 +50,9 @@ def write_run(
 
     _write_evidence(out, made)
     write_rows(out / "rows.parquet", made.examinations, _located(made))
+    _write_waivers(out, made)
     report = document(record, made.verdict, made.policy, made.examinations, _dataset(path, made))
+    report |= waivers_shown(made.verdict, made.waivers.presented)
     report["policy"]["alphas"] = dict(alphas(made.policy))
     report |= _explained(made.explanation, report["runs"])
     write_atomically(out / "report.json", canonical_json(report) + b"\n")
@@ -96,6 +100,13 @@ def _write_evidence(out: Path, made: Made) -> None:
     explained = made.explanation.exhibits if made.explanation else ()
     for exhibit in [*_exhibits(made.examinations), *explained]:
         (out / "evidence" / Path(exhibit.name).name).write_bytes(exhibit.data)
+
+
+def _write_waivers(out: Path, made: Made) -> None:
+    """Each waiver that was presented, as it was signed, under its digest."""
+    for digest, signed in made.waivers.documents.items():
+        (out / "waivers").mkdir(exist_ok=True)
+        write_atomically(out / "waivers" / f"{digest.hex}.json", signed)
 
 
 def _explained(explanation: Explanation | None, runs: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from guards.commands import (
     sign,
     trust,
     verify,
+    waive,
 )
 from guards.errors import GuardError, UsageError
 
@@ -46,6 +47,7 @@ _COMMANDS = (
     export,
     redteam,
     profile,
+    waive,
     contract,
     ledger,
     lineage,

@@ -283,11 +283,15 @@ def scanned(done: Scanned, form: str, quiet: bool) -> None:
         _table(done)
     if done.released is not None:
         say(done.released.told)
+    for one in done.waivers.presented:
+        if not one:
+            say(f"waiver {one.digest.short} does not count: {one.refused}")
     if form == "json":
         print(_report(done))
         return
     first = f": {verdict.reasons[0].text}" if verdict.reasons else ""
-    print(f"{verdict.decision} {done.record.name}{printable(first)} [{done.run_dir}]")
+    waived = "".join(f"; {used.told}" for used in done.record.waivers)
+    print(f"{verdict.decision} {done.record.name}{printable(first + waived)} [{done.run_dir}]")
 
 
 def _report(done: Scanned) -> str:

@@ -29,7 +29,8 @@ from guards.provenance.proof import vouching
 from guards.provenance.signing import PublicKey, parse_envelope, signers
 from guards.provenance.snapshot import WARNINGS, Snapshot, Walked, stage, take
 from guards.provenance.strictjson import timestamp
-from guards.provenance.trust import SKEW, Trust
+from guards.provenance.trust import SKEW, Authority, Trust
+from guards.provenance.waivers import still
 from guards.record import Record, parse
 from guards.verdict import Decision, Policy
 
@@ -112,6 +113,8 @@ def require_pass(
     found, signed = _believed(Path(record), terms, at)
     if reasons := list(_objections(found, signed, terms, at)):
         raise GateRefused(reasons)
+    if terms.state is not None and terms.at is None:
+        terms.state.remember_time(at)
     holder = into if into is not None else Path(tempfile.gettempdir())
     try:
         holder.mkdir(parents=True, exist_ok=True)
@@ -140,12 +143,12 @@ def require_pass(
     return admitted
 
 
-def parse_age(text: str) -> timedelta:
+def parse_age(text: str, option: str = "--max-age") -> timedelta:
     """Read a duration: `90`, `30m`, `12h`, `30d`; bare numbers are seconds."""
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, "seconds")
     if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise UsageError(f"--max-age {text!r}: must be like 90, 30m, 12h or 30d")
+        raise UsageError(f"{option} {text!r}: must be like 90, 30m, 12h or 30d")
     return timedelta(**{unit: int(number)})
 
 
@@ -180,7 +183,11 @@ def _require_scanner(
 ) -> None:
     authority = trust.authorise(made_by, "scanner", record.name, at)
     if not authority:
-        raise GateRefused([f"key {step.input[:12]} {step.outcome}" for step in authority.steps])
+        raise GateRefused(authority.why_not.split("; ") if authority.why_not else [_few(authority)])
+
+
+def _few(authority: Authority) -> str:
+    return f"the record is signed by {authority.count.outcome}"
 
 
 def _objections(record: Record, signed: bytes, terms: Terms, at: datetime) -> Iterator[str]:
@@ -202,10 +209,13 @@ def _objections(record: Record, signed: bytes, terms: Terms, at: datetime) -> It
         yield f"the record is about {record.name}, not about {terms.name}"
     yield from _untimely(record, terms, at)
     yield from _producers_gone(record, terms.trust, at)
+    yield from _waivers_gone(record, terms, at)
     if terms.ledger is not None:
         yield from _later_word(record, signed, terms.ledger, terms)
     if terms.state is not None:
         yield from _older_than_seen(record, terms.state)
+        if clock := terms.state.backwards(at, told=terms.at is not None):
+            yield f"{clock}; the gate is about now, so give it no --state to ask about the past"
 
 
 def _unexamined(record: Record, policy: Policy) -> Iterator[str]:
@@ -230,10 +240,24 @@ def _producers_gone(record: Record, trust: Trust, at: datetime) -> Iterator[str]
     known = {key.keyid: key for key in trust.public}
     still = [known[keyid] for keyid in record.producers if keyid in known]
     authority = vouching(trust, still, record.name, at, derived=bool(record.parents))
-    if authority.able and not authority:
+    if authority.stale:
+        yield f"the trust is not in force: {authority.why_not}"
+    elif authority.able and not authority:
         yield f"of the keys that signed {record.name}, {authority.count.outcome} are trusted"
     elif not authority:
         yield f"no producer of {record.name} is trusted any more, or none was when it was scanned"
+
+
+def _waivers_gone(record: Record, terms: Terms, at: datetime) -> Iterator[str]:
+    """What passed by a waiver passes as long as it holds, and as its approvers are trusted."""
+    for used in record.waivers:
+        about = f"the waiver of {used.rule}/{used.code or '*'}"
+        if not terms.policy.may_waive(used.rule):
+            yield f"{about} is not one that policy {terms.policy.name!r} lets an approver sign"
+        if at - used.expires > SKEW:
+            yield f"{about} expired on {timestamp(used.expires)}; scan again"
+        if why := still(used.approvers, terms.trust, record.name, at):
+            yield f"{about}: no approver of it is trusted any more: {why}"
 
 
 def _later_word(record: Record, signed: bytes, path: Path, terms: Terms) -> Iterator[str]:

@@ -184,6 +184,8 @@ def _counts(record: Record, policy: Policy) -> bool:
     """Whether what passed then was looked at as today's policy demands."""
     looked = {e.rule for e in record.examinations if e.outcome in ("ran", "inapplicable")}
     passed = record.decision is Decision.PASS and record.admits and not record.replay
+    if record.waivers:  # somebody accepted what is not normal; that does not make it so
+        return False
     return passed and set(policy.required) <= looked
 
 

@@ -18,6 +18,7 @@ from guards.provenance.checkpoint import Checkpoint, read_checkpoint
 from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import Envelope, make_statement, statement
 from guards.provenance.strictjson import Node, timestamp
+from guards.provenance.waivers import SEVERITIES
 from guards.verdict import Decision
 
 PREDICATE = "https://toadstone.dev/scan-record/v1"
@@ -30,6 +31,25 @@ class Examined:
     rule: str
     outcome: str
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiverUsed:
+    """A waiver without which the verdict would be another: what it says, and who signed it."""
+
+    digest: Digest
+    rule: str
+    code: str
+    severity: str
+    reason: str
+    expires: datetime
+    approvers: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """For people: what is accepted, until when, and why."""
+        until = timestamp(self.expires)
+        return f"{self.rule}/{self.code or '*'} is waived until {until}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +78,7 @@ class Record:
     checkpoint: Checkpoint | None = None
     examinations: tuple[Examined, ...] = ()
     bindings: Mapping[str, str] = field(default_factory=dict)
+    waivers: tuple[WaiverUsed, ...] = ()
 
 
 def payload(record: Record) -> bytes:
@@ -88,6 +109,7 @@ def payload(record: Record) -> bytes:
             for e in record.examinations
         ],
         "bindings": dict(record.bindings),
+        **({"waivers": [_describe(one) for one in record.waivers]} if record.waivers else {}),
     }
     return make_statement(str(record.name), record.root.hex, PREDICATE, predicate)
 
@@ -102,6 +124,7 @@ def parse(envelope: Envelope) -> Record:
     manifest, log = node.optional("manifest"), node.optional("checkpoint")
     size, parents = node.optional("bytes"), node.optional("parents")
     sources = node.optional("sources")
+    waivers = node.optional("waivers")
     return Record(
         name=_name(subject.of("name")),
         version=node.of("version").integer(),
@@ -125,6 +148,34 @@ def parse(envelope: Envelope) -> Record:
         checkpoint=_checkpoint(log) if log else None,
         examinations=tuple(_examined(item) for item in node.of("examinations").each()),
         bindings={key: value.digest().hex for key, value in node.of("bindings").items()},
+        waivers=tuple(_waiver(one) for one in waivers.each()) if waivers else (),
+    )
+
+
+def _describe(used: WaiverUsed) -> dict[str, Any]:
+    return {
+        "digest": str(used.digest),
+        "rule": used.rule,
+        "code": used.code,
+        "severity": used.severity,
+        "reason": used.reason,
+        "expires": timestamp(used.expires),
+        "approvers": list(used.approvers),
+    }
+
+
+def _waiver(node: Node) -> WaiverUsed:
+    node.only("digest", "rule", "code", "severity", "reason", "expires", "approvers")
+    if node.of("severity").text() not in SEVERITIES:
+        node.of("severity").refuse(f"must be one of {', '.join(SEVERITIES)}")
+    return WaiverUsed(
+        digest=node.of("digest").digest(),
+        rule=node.of("rule").text(),
+        code=node.of("code").text(),
+        severity=node.of("severity").text(),
+        reason=node.of("reason").text(),
+        expires=node.of("expires").time(),
+        approvers=tuple(keyid.text() for keyid in node.of("approvers").each()),
     )
 
 

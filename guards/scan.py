@@ -57,6 +57,7 @@ from guards.record import Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.text import printable
 from guards.verdict import Decision, Policy, Verdict, judge
+from guards.waiving import Waivers, handed_in
 
 Progress = Callable[[str, int, int], None]
 # Characters of a reason that the record keeps; the whole of it is in the report that it binds.
@@ -86,6 +87,7 @@ class Request:
     device: str | None = None
     seed: int | None = None
     release: Wanted | None = None
+    waivers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Scanned:
     record: Record
     examinations: tuple[Examination, ...]
     released: Released | None = None
+    waivers: Waivers = field(default_factory=Waivers)
 
     @property
     def record_path(self) -> Path:
@@ -137,8 +140,9 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             history=_earlier(request, proof, log),
         )
         examinations = _examine(request.policy, case, progress)
-        verdict = judge(request.policy, walked.snapshot.root, examinations)
-        _remember(request, proof)
+        waivers = handed_in(request.waivers, request.trust, proof, moment)
+        verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
+        _remember(request, proof, moment)
         made = Made(
             case=case,
             policy=request.policy,
@@ -146,6 +150,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             verdict=verdict,
             examinations=tuple(examinations),
             explanation=explain(case, examinations, verdict),
+            waivers=waivers,
         )
         record = _record(request, made, moment)
         with directory_at_once(request.out) as draft:
@@ -158,6 +163,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         record=record,
         examinations=tuple(examinations),
         released=released,
+        waivers=waivers,
     )
 
 
@@ -225,8 +231,10 @@ def _prove(
     def recall(name: Name) -> tuple[Seen, ...]:
         return _history(request, name, log)
 
+    state, told = request.state, request.at is not None
     expect = Expectation(
         at=moment,
+        clock=state.backwards(moment, told=told) if state else None,
         name=request.name,
         version=request.version,
         profile=_claimed_profile(request),
@@ -300,7 +308,9 @@ def _earlier(request: Request, proof: Proof | None, log: Log | None) -> History:
     return recall(request.ledger, request.trust, request.policy, about, log)
 
 
-def _remember(request: Request, proof: Proof | None) -> None:
+def _remember(request: Request, proof: Proof | None, moment: datetime) -> None:
+    if request.state and request.at is None:
+        request.state.remember_time(moment)
     if request.state and proof and proof.manifest and request.version is None:
         request.state.remember(proof.manifest)
 
@@ -384,6 +394,7 @@ def _record(request: Request, made: Made, moment: datetime) -> Record:
             Examined(rule=e.rule, outcome=type(e.outcome).__name__.lower(), digest=e.digest)
             for e in made.examinations
         ),
+        waivers=made.waivers.used(verdict),
     )
 
 
@@ -435,6 +446,7 @@ def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
         time=record.time,
     )
     admitted = record.decision is Decision.PASS and record.admits and not record.replay
+    admitted = admitted and not record.waivers  # what was accepted is not what is normal
     documents = {"statistics": draft / FILE, "profiles": draft / PROFILE} if admitted else {}
     kept = {kind: path.read_bytes() for kind, path in documents.items() if path.is_file()}
     stands = ledger.append(

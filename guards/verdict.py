@@ -2,7 +2,8 @@
 
 :func:`judge` is total and fails closed: a required examination that is missing, skipped, failed
 or of other bytes blocks, and so does an empty list. It is monotone: more findings never give a
-milder verdict. The policy belongs to the verifier, never to the producer of the data.
+milder verdict. The policy belongs to the verifier, never to the producer of the data. What an
+approver accepted does not count, and stands in the verdict with the waiver that says so.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from guards.findings import (
 )
 
 BUILTIN = Path(__file__).parent / "policies"
+# Who could waive these could let through bytes that nobody vouched for.
+UNWAIVABLE = frozenset({"integrity", "provenance"})
 STEERING = frozenset({"contract", "reference", "trusted_rows", "model"})
 
 
@@ -56,6 +59,8 @@ class Policy:
     what may steer a check (`contract`, `reference`, `trusted_rows`, `model`); `files` where it is,
     relative to the policy, and `model` how weights become a network. `settings` overrides the
     settings of a rule. `false_alarm_budget` is the share of clean scans that may raise an alarm.
+    `waivable` are the rules whose findings an approver may accept; unless it is said, all but
+    `integrity` and `provenance`.
     """
 
     name: str
@@ -72,12 +77,19 @@ class Policy:
     files: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    waivable: tuple[str, ...] | None = None
 
     @property
     def document(self) -> dict[str, Any]:
         """Everything that steers the verdict, as JSON; where files lie does not."""
         document = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "files"}
+        if self.waivable is None:  # as policies were before there were waivers: the same digest
+            del document["waivable"]
         return {**document, "settings": {k: dict(v) for k, v in self.settings.items()}}
+
+    def may_waive(self, rule: str) -> bool:
+        """Whether an approver may accept what this rule finds."""
+        return rule not in UNWAIVABLE if self.waivable is None else rule in self.waivable
 
     @property
     def digest(self) -> Digest:
@@ -96,6 +108,29 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A waiver that counts: findings of a rule (all, or those of a code) up to a severity."""
+
+    rule: str
+    code: str
+    severity: Severity
+    waiver: Digest
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether this finding was accepted; one that is worse than what was seen then is not."""
+        of_it = finding.rule == self.rule and self.code in ("", finding.code)
+        return of_it and finding.severity <= self.severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waived:
+    """A reason that does not count, and the waiver by which it does not."""
+
+    reason: Reason
+    waiver: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The judgement, and by digest everything it stands on; true only for PASS."""
 
@@ -104,14 +139,25 @@ class Verdict:
     snapshot: Digest
     policy: Digest
     examinations: tuple[Digest, ...]
+    waived: tuple[Waived, ...] = ()
 
     def __bool__(self) -> bool:
         return self.decision is Decision.PASS
 
 
-def judge(policy: Policy, snapshot: Digest, examinations: Sequence[Examination]) -> Verdict:
-    """Say what follows from `examinations` of `snapshot` under `policy`; pure and total."""
-    reasons = [*_from_findings(policy, examinations), *_from_gaps(policy, snapshot, examinations)]
+def judge(
+    policy: Policy,
+    snapshot: Digest,
+    examinations: Sequence[Examination],
+    accepted: Sequence[Accepted] = (),
+) -> Verdict:
+    """Say what follows from `examinations` of `snapshot` under `policy`; pure and total.
+
+    What was `accepted` does not count where the policy lets it be waived. That nobody looked is no
+    finding, and cannot be accepted.
+    """
+    found, waived = _from_findings(policy, examinations, accepted)
+    reasons = [*found, *_from_gaps(policy, snapshot, examinations)]
     # Stable: within one decision the findings, what is wrong, come before what was not looked at.
     reasons.sort(key=lambda reason: -reason.decision)
     return Verdict(
@@ -120,6 +166,7 @@ def judge(policy: Policy, snapshot: Digest, examinations: Sequence[Examination])
         snapshot=snapshot,
         policy=policy.digest,
         examinations=tuple(examination.digest for examination in examinations),
+        waived=tuple(waived),
     )
 
 
@@ -154,6 +201,8 @@ def _parse_policy(document: dict[str, Any], path: Path) -> Policy:
         document["rules"] = tuple(document["rules"])
         document["required"] = tuple(document["required"])
         document["applicable"] = tuple(document.get("applicable", ()))
+        if "waivable" in document:
+            document["waivable"] = tuple(document["waivable"])
         policy = Policy(**document)
         policy.digest  # noqa: B018  a setting that JSON cannot hold shows here, not in a scan
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -178,6 +227,8 @@ def _refuse_contradictions(policy: Policy, path: Path) -> None:
         raise UsageError(f"policy {path}: required but not in `rules`: {sorted(missing)}")
     if strange := set(policy.applicable) - set(policy.required):
         raise UsageError(f"policy {path}: applicable but not in `required`: {sorted(strange)}")
+    if strange := set(policy.waivable or ()) - set(policy.rules):
+        raise UsageError(f"policy {path}: waivable but not in `rules`: {sorted(strange)}")
     if not isinstance(policy.admits, bool) or not isinstance(policy.pictures, bool):
         raise UsageError(f"policy {path}: `admits` and `pictures` are true or false, unquoted")
     if policy.admits and (lacking := {"integrity", "provenance"} - set(policy.required)):
@@ -187,13 +238,25 @@ def _refuse_contradictions(policy: Policy, path: Path) -> None:
         raise UsageError(f"policy {path}: quarantine_at is above block_at")
 
 
-def _from_findings(policy: Policy, examinations: Sequence[Examination]) -> list[Reason]:
-    found = [finding for examination in examinations for finding in examination.findings]
-    return [
-        Reason(rule=finding.rule, code=finding.code, decision=decision, text=finding.summary)
-        for finding in found
-        if (decision := _weigh(policy, finding)) is not Decision.PASS
-    ]
+def _from_findings(
+    policy: Policy, examinations: Sequence[Examination], accepted: Sequence[Accepted]
+) -> tuple[list[Reason], list[Waived]]:
+    """What the findings lead to: the reasons that count, and those that were waived."""
+    reasons, waived = [], []
+    for finding in (finding for examination in examinations for finding in examination.findings):
+        decision = _weigh(policy, finding)
+        if decision is Decision.PASS:
+            continue
+        reason = Reason(
+            rule=finding.rule, code=finding.code, decision=decision, text=finding.summary
+        )
+        may = policy.may_waive(finding.rule)
+        by = next((one.waiver for one in accepted if may and one.covers(finding)), None)
+        if by is None:
+            reasons.append(reason)
+        else:
+            waived.append(Waived(reason=reason, waiver=by))
+    return reasons, waived
 
 
 def _weigh(policy: Policy, finding: Finding) -> Decision:

@@ -57,6 +57,8 @@ def verify(claimed: Claimed) -> Proof:
     proof = prove(walked, signed, claimed.trust, expect)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
+    if claimed.state and claimed.at is None:
+        claimed.state.remember_time(expect.at)
     return replace(proof, told=index.told) if index else proof
 
 
@@ -118,8 +120,10 @@ def _expectation(claimed: Claimed) -> Expectation:
         return (seen,) if seen else ()
 
     profile = read_document(claimed.profile) if claimed.profile else None
+    at, state = claimed.at or datetime.now(UTC), claimed.state
     return Expectation(
-        at=claimed.at or datetime.now(UTC),
+        at=at,
+        clock=state.backwards(at, told=claimed.at is not None) if state else None,
         name=claimed.name,
         version=claimed.version,
         profile=Digest.of(profile) if profile is not None else None,

@@ -10,8 +10,9 @@ import json
 import os
 import shutil
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from guards.gate import Admitted, Terms, require_pass
+from guards.digest import canonical_json
+from guards.gate import Admitted, require_pass
+from guards.gate import Terms as GateTerms
+from guards.provenance import rootchanges, rootkeeping, tufdata
 from guards.provenance import trust as trusts
 from guards.provenance.checkpoint import sign_checkpoint
 from guards.provenance.ledger import current
 from guards.provenance.manifest import parse_name
 from guards.provenance.proof import Proof
+from guards.provenance.rootchanges import Edit
+from guards.provenance.rootkeeping import Kept, Terms
 from guards.provenance.signing import (
+    Envelope,
     PrivateKey,
+    PublicKey,
+    add_signature,
     generate,
     load_private,
     load_public,
@@ -41,7 +50,8 @@ from guards.verdict import Policy, load_policy
 from guards.verify import Claimed, verify
 
 NAME = "acme/flights/2013-01"
-WHO = ("producer", "scanner", "stranger", "neighbour", "both")
+WHO = ("producer", "scanner", "stranger", "neighbour", "both", "approver", "second")
+ROOTS = ("root-1", "root-2", "root-3", "root-4")
 
 # Nothing here is about how long it takes, least of all on a busy machine.
 # The same examples every time, so that two runs of one commit agree; others to look for more.
@@ -125,7 +135,7 @@ class Spine:
     def gate(
         self, *, into: Path | None = None, record: Path | None = None, **more: Any
     ) -> Admitted:
-        terms = replace(Terms(trust=self.trust, policy=self.policy), **more)
+        terms = replace(GateTerms(trust=self.trust, policy=self.policy), **more)
         return require_pass(self.batch, record or self.record, terms, into=into)
 
     def forge(self, edit: Callable[[dict[str, Any]], Any], who: str = "producer") -> None:
@@ -169,6 +179,78 @@ def logs() -> Logs:
     return Logs()
 
 
+@dataclass(frozen=True)
+class Rooted:
+    """A trust of the full form, two of three root keys, and those who keep it."""
+
+    spine: Spine
+    moment: datetime
+
+    @property
+    def directory(self) -> Path:
+        return self.spine.trust_dir
+
+    @property
+    def metadata(self) -> Path:
+        return self.directory / "metadata"
+
+    def public(self, who: str) -> PublicKey:
+        return load_public(self.spine.keys.pub(who))
+
+    def terms(self, *who: str, **more: Any) -> Terms:
+        signers = tuple(self.spine.keys.private(each) for each in who)
+        return rootkeeping.Terms(signers=signers, at=more.pop("at", self.moment), **more)
+
+    def delegate(self, called: str, *who: str, by: Sequence[str] = (), **more: Any) -> Kept:
+        """Give names to keys: by default producers of acme, and one of them is enough."""
+        roles, names = more.pop("roles", ("producer",)), more.pop("names", ("acme/*",))
+        source = more.pop("source", "targets")
+        given = {"threshold": 1, "terminating": False, **more}
+        delegation = trusts.Delegation(
+            where=called,
+            keys=tuple(tufdata.plain(self.public(each)) for each in who),
+            scope=(trusts.Scope(roles=roles, names=names),),
+            **given,
+        )
+        return self.change(rootchanges.delegating(delegation), by=by, source=source)
+
+    def change(self, edit: Edit, *, by: Sequence[str] = (), source: str = "targets") -> Kept:
+        by = by or ("root-1", "root-2")
+        return rootkeeping.change(self.directory, self.terms(*by), source, edit)
+
+    def resign(self, name: str, edit: Callable[[dict[str, Any]], Any], *who: str) -> None:
+        """Put a piece of metadata in the place of another, as edited, signed by whomever."""
+        path = self.metadata / name
+        document = json.loads(parse_envelope(path.read_bytes()).payload)
+        edit(document)
+        unsigned = Envelope(
+            payload_type=tufdata.PAYLOAD_TYPE, payload=canonical_json(document), signatures=()
+        )
+        for each in who:
+            unsigned = add_signature(unsigned, self.spine.keys.private(each))
+        path.write_bytes(unsigned.to_json())
+
+
+@pytest.fixture(scope="session")
+def _rooted_template(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Rooted:
+    moment, home = datetime.now(UTC).replace(microsecond=0), tmp_path_factory.mktemp("rooted")
+    spine = Spine(home, home, keys, home / "rooted", load_policy("default"))
+    made = Rooted(spine, moment)
+    roots = [made.public(each) for each in ROOTS[:3]]
+    rootkeeping.start(made.directory, roots, 2, made.terms("root-1", "root-2"))
+    made.delegate("acme", "producer")
+    made.delegate("scans", "scanner", roles=("scanner",))
+    made.delegate("umbrella", "neighbour", names=("umbrella/*",))
+    return made
+
+
+@pytest.fixture
+def rooted(spine: Spine, _rooted_template: Rooted) -> Rooted:
+    """The spine under a trust of the full form: who may do what is as in the small one."""
+    shutil.copytree(_rooted_template.directory, spine.home / "rooted")
+    return replace(_rooted_template, spine=replace(spine, trust_dir=spine.home / "rooted"))
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the secret of the machine it runs on."""
@@ -178,7 +260,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     home = tmp_path_factory.mktemp("keys")
-    for who in WHO:
+    for who in (*WHO, *ROOTS):
         generate(home / who)
     return Keys(home)
 

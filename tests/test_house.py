@@ -52,8 +52,9 @@ ARROWS = {
     "explain": {"explain", "checks", "data", "numerics", "findings", "verdict", "digest"},
     "bundle": {
         *("data", "report", "record", "provenance", "verdict", "findings", "digest", "explain"),
-        *("history", "budget"),
+        *("history", "budget", "waiving"),
     },
+    "waiving": {"provenance", "record", "report", "verdict", "findings", "digest"},
     "release": {"data", "publish", "bundle", "report", "provenance", "findings", "digest"},
     "made": {"provenance", "digest"},
     "lineage": {"record", "provenance", "digest"},
@@ -74,6 +75,7 @@ ARROWS = {
         "inputs",
         "bundle",
         "record",
+        "waiving",
     },
     "gate": {"provenance", "verdict", "record", "digest"},
     "secret": set(),

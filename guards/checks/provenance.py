@@ -33,6 +33,14 @@ _SAYS = {
         "signed by fewer keys than the trust directory asks for",
         "have another trusted producer add a signature: toadstone sign --add",
     ),
+    "stale-trust": (
+        "the trust itself is not in force",
+        "have its keepers sign that it is fresh, toadstone trust sign, and fetch it again",
+    ),
+    "clock-turned-back": (
+        "the clock is behind the latest time seen",
+        "set the clock; if it was ahead once, remove clock.json from the state directory",
+    ),
     "wrong-name": ("the manifest is for another dataset", "fetch the manifest of this dataset"),
     "wrong-version": ("not the version that was pinned", "fetch the pinned version"),
     "wrong-profile": (
@@ -78,12 +86,14 @@ def _statistics(proof: Proof, differences: int) -> dict[str, Any]:
         {"rule": s.rule, "input": s.input, "ok": s.ok, "outcome": s.outcome} for s in proof.steps
     ]
     claim = _claim(proof.manifest) if proof.manifest else {}
+    past = [str(problem) for problem in proof.problems if problem.code == "time-of-the-past"]
     return {
         "signed": bool(proof.signers),
         "signers": list(proof.signers),
         "history": proof.history,
         "differences": differences,
         "steps": steps,
+        **({"asked_of_the_past": past[0]} if past else {}),
         **claim,
     }
 
@@ -114,7 +124,7 @@ def _finding(code: str, found: list[Difference]) -> Finding:
     files = [printable(difference.path) for difference in found]
     told = ", ".join(files[:3]) + f" and {len(files) - 3} more" * (len(files) > 3)
     detail = [str(difference) for difference in found[:SHOWN]]
-    about_claim = first.path == "manifest" or code in ("rollback", "fork")
+    about_claim = first.path in ("manifest", "clock") or code in ("rollback", "fork")
     wanted = f", not {printable(first.expected)}" if code.startswith("wrong-") else ""
     because = f" ({printable(first.actual)}{wanted})" if about_claim and first.actual else ""
     return Finding(

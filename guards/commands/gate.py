@@ -48,10 +48,11 @@ def _run_gate(options: Options) -> int:
     admitted = require_pass(options.dataset, options.record, terms, into=options.into)
     root = str(admitted.snapshot.root)
     where = str(admitted.root) if options.into else None
+    waivers = [used.told for used in admitted.record.waivers]
     told = f"ADMITTED {admitted.record.name} version {admitted.record.version} {root}"
     console.result(
-        {"admitted": True, "root": root, "store": where},
-        told + (f" in {where}" if where else ""),
+        {"admitted": True, "root": root, "store": where, "waivers": waivers},
+        told + (f" in {where}" if where else "") + "".join(f"; {used}" for used in waivers),
         options.format,
     )
     return 0

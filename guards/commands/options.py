@@ -14,7 +14,7 @@ from guards.errors import UsageError
 if TYPE_CHECKING:
     from guards.provenance.manifest import Name
     from guards.provenance.memory import Memory
-    from guards.provenance.signing import PrivateKey
+    from guards.provenance.signing import Signer
     from guards.provenance.trust import Trust
 
 Options = argparse.Namespace
@@ -46,7 +46,9 @@ def claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--name", metavar="N", help="the dataset that is expected")
     parser.add_argument("--dataset-version", type=int, metavar="V", help="pin this version")
     parser.add_argument("--at", metavar="T", help="judge as of this time")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="remember versions here")
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="remember versions, trust and time here"
+    )
 
 
 def passphrase_option(parser: argparse.ArgumentParser) -> None:
@@ -65,11 +67,19 @@ def roles() -> tuple[str, ...]:
     return ("producer", "scanner", "deriver", "approver")
 
 
-def private_key(options: Options, path: Path) -> PrivateKey:
-    """The private key in `path`; a passphrase is taken from the environment, or asked for."""
+def private_key(options: Options, path: Path) -> Signer:
+    """The private key in `path`, or the key in a KMS or an HSM that a `.toml` there names.
+
+    A passphrase or PIN is taken from the environment, or asked for.
+    """
     from guards.provenance.signing import load_private
 
-    return load_private(path, console.passphrases(options.passphrase_env))
+    secrets = console.passphrases(options.passphrase_env)
+    if path.suffix != ".toml":
+        return load_private(path, secrets)
+    from guards.integrations.securesystemslib import named
+
+    return named(path, secrets)
 
 
 def column_role(text: str) -> tuple[str, str]:
@@ -81,10 +91,10 @@ def column_role(text: str) -> tuple[str, str]:
 
 
 def load_trust(options: Options) -> Trust:
-    """The trust directory that `--trust` names."""
+    """The trust directory that `--trust` names, not older than what `--state` remembers of it."""
     from guards.provenance.trust import load
 
-    return load(options.trust)
+    return load(options.trust, remembered(options) if "state" in options else None)
 
 
 def expected_name(options: Options) -> Name | None:
@@ -107,7 +117,7 @@ def now() -> datetime:
 
 
 def remembered(options: Options) -> Memory | None:
-    """The versions that `--state` remembers."""
+    """What `--state` remembers: versions, the trust's metadata, the time."""
     from guards.provenance.memory import Memory
 
     return Memory(options.state) if options.state else None

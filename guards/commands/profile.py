@@ -74,7 +74,9 @@ def _accept(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--anchor", type=Path, required=True, metavar="DIR", help="what scan --reference takes"
     )
-    parser.add_argument("--key", type=Path, required=True, metavar="key.pem", help="an approver's")
+    parser.add_argument(
+        "--key", type=Path, action="append", required=True, metavar="key.pem", help="an approver's"
+    )
     parser.add_argument("--name", required=True, metavar="N", help="the data it is a reference for")
     parser.add_argument("--reason", required=True, metavar="TEXT")
     parser.add_argument("--trust", type=Path, metavar="TRUST", help="refuse what it would not take")
@@ -98,7 +100,8 @@ def _run_accept(options: Options) -> int:
         time=asked_time(options) or now(),
     )
     trust = load_trust(options) if options.trust else None
-    line = accept(options.anchor, data, acceptance, private_key(options, options.key), trust)
+    key, *more = [private_key(options, path) for path in options.key]
+    line = accept(options.anchor, data, acceptance, key, trust, more=more)
     digest = str(acceptance.profile)
     console.result(
         {"anchor": str(options.anchor), "profile": digest, "acceptance": str(line)},

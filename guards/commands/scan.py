@@ -44,6 +44,14 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, metavar="RUN", help="default: DATASET.run")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU for images")
     parser.add_argument("--seed", type=int, metavar="S", help="replay; admits nothing")
+    parser.add_argument(
+        "--waiver",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="F",
+        help="signed by an approver, or a directory of such; may be given again",
+    )
     passphrase_option(parser)
     _release_options(parser)
 
@@ -126,6 +134,7 @@ def _run_scan(options: Options) -> int:
         device=options.device,
         seed=options.seed,
         release=_wanted(options),
+        waivers=tuple(options.waiver),
     )
     with console.progress(options.quiet) as tick:
         scanned = scan(request, tick)

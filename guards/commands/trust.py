@@ -1,135 +1,135 @@
-"""`trust`: whose signatures count, for what, and why."""
+"""`trust`: whose signatures count, for what, and why.
+
+Each action means the same in both forms of a trust directory. What changes a trust that root keys
+sign takes `--sign`; where more signatures are needed than keys were given, the change waits.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from guards import console
-from guards.commands.options import (
-    Commands,
-    Options,
-    asked_time,
-    command,
-    expected_name,
-    load_trust,
-    now,
-    roles,
-)
-from guards.errors import UsageError
-
-if TYPE_CHECKING:
-    from guards.provenance.trust import TrustedKey
+from guards.commands import trusting
+from guards.commands.options import Commands, command, passphrase_option, roles
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     trust = commands.add_parser("trust", help="say whose signatures count, for what")
     actions = trust.add_subparsers(required=True, metavar="ACTION")
-    for name, flag, says in (
-        ("init", "--out", "start a trust directory with one key"),
-        ("add-key", "--trust", "add a key to a trust directory"),
-    ):
-        parser = command(actions, name, _run_trust, says)
-        parser.add_argument(flag, dest="trust", type=Path, required=True, metavar="TRUST")
-        parser.add_argument("--key", type=Path, required=True, metavar="key.pub")
-        parser.add_argument("--name", action="append", required=True, metavar="PATTERN")
-        parser.add_argument("--role", action="append", choices=roles(), help="all, unless said")
-        parser.add_argument("--expires", metavar="T")
-        parser.add_argument("--valid-from", metavar="T", help="not before this time")
-        parser.set_defaults(add=name == "add-key")
-    _trust_later(actions)
-
-
-def _trust_later(actions: Commands[argparse.ArgumentParser]) -> None:
-    """What is done to a trust directory that is there, and asked of it."""
-    revoked = command(actions, "revoke", _run_revoke, "a key counts no more, and why")
-    revoked.add_argument("--key", type=Path, required=True, metavar="key.pub")
-    revoked.add_argument("--reason", required=True, metavar="TEXT")
-    revoked.add_argument("--since", metavar="T", help="default: now")
-    asked = command(actions, "threshold", _run_threshold, "how many keys have to sign a manifest")
+    _init(actions)
+    added = command(actions, "add-key", trusting.add_key, "add a key to a trust directory")
+    added.add_argument("--key", type=Path, required=True, metavar="key.pub")
+    _rights(added, required=True)
+    _dates(added)
+    given = command(actions, "delegate", trusting.delegate, "give names to keys of others")
+    given.add_argument(
+        "--as", dest="called", required=True, metavar="NAME", help="what it is called"
+    )
+    given.add_argument("--key", type=Path, action="append", required=True, metavar="key.pub")
+    given.add_argument("--threshold", type=int, default=1, metavar="M", help="of these keys; 1")
+    given.add_argument(
+        "--terminating",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="nobody after them is asked about these names",
+    )
+    _rights(given, required=True)
+    _dates(given)
+    asked = command(actions, "threshold", trusting.threshold, "how many keys have to sign")
     asked.add_argument("threshold", type=int, metavar="M")
     asked.add_argument("--name", action="append", required=True, metavar="PATTERN")
-    asked.add_argument("--role", choices=("producer", "deriver"), default="producer")
-    told = command(actions, "explain", _run_explain, "why a manifest counts, or does not")
+    asked.add_argument("--role", choices=("producer", "deriver", "approver"), default="producer")
+    for parser in (added, given, asked, *_endings(actions)):
+        _signed(parser)
+    _signing(actions)
+    _explain(actions)
+
+
+def _init(actions: Commands[argparse.ArgumentParser]) -> None:
+    parser = command(actions, "init", trusting.init, "start a trust directory")
+    parser.add_argument("--out", dest="trust", type=Path, required=True, metavar="TRUST")
+    small = parser.add_argument_group("with one key, on the verifier's own word")
+    small.add_argument("--key", type=Path, metavar="key.pub")
+    _rights(small, required=False)
+    _dates(small)
+    full = parser.add_argument_group("with root keys, who sign it (TUF's metadata)")
+    full.add_argument(
+        "--root-key", type=Path, action="append", default=[], metavar="key.pub", help="each of them"
+    )
+    full.add_argument("--threshold", type=int, metavar="M", help="so many root keys have to sign")
+    full.add_argument(
+        "--online-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="key.pub",
+        help="may sign that it is fresh; default: each root key",
+    )
+    _terms(full)
+    passphrase_option(parser)
+
+
+def _endings(actions: Commands[argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
+    """What ends a key: revoked, or rotated out."""
+    revoked = command(actions, "revoke", trusting.revoke, "a key counts no more, and why")
+    rotated = command(
+        actions, "rotate", trusting.rotate, "a new key in the place of an old one, and why"
+    )
+    rotated.add_argument("--to", type=Path, required=True, metavar="new.pub")
+    for parser in (revoked, rotated):
+        parser.add_argument("--key", type=Path, required=True, metavar="key.pub")
+        parser.add_argument("--reason", required=True, metavar="TEXT")
+        parser.add_argument("--since", metavar="T", help="default: now")
+    return [revoked, rotated]
+
+
+def _signing(actions: Commands[argparse.ArgumentParser]) -> None:
+    parser = command(
+        actions, "sign", trusting.sign, "sign a change that waits, or that the trust is fresh"
+    )
+    parser.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    parser.add_argument(
+        "--renew", action="append", default=[], metavar="NAME", help="root, targets or a delegation"
+    )
+    _terms(parser)
+    passphrase_option(parser)
+
+
+def _explain(actions: Commands[argparse.ArgumentParser]) -> None:
+    told = command(actions, "explain", trusting.explain, "why a manifest counts, or does not")
     told.add_argument("manifest", type=Path, metavar="MANIFEST")
+    told.add_argument("--trust", type=Path, required=True, metavar="TRUST")
     told.add_argument("--name", metavar="N", help="the dataset that is expected")
     told.add_argument("--dataset-version", type=int, metavar="V", help="the version expected")
     told.add_argument("--at", metavar="T", help="decide as of this time; default: now")
-    for parser in (revoked, asked, told):
-        parser.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    told.add_argument("--state", type=Path, metavar="DIR", help="refuse a trust older than seen")
 
 
-def _run_trust(options: Options) -> int:
-    from guards.provenance import trust
-
-    key = _trusted_key(options)
-    (trust.add if options.add else trust.create)(options.trust, key)
-    told = f"{options.trust}: key {key.key.keyid[:16]} may act as {', '.join(key.roles)}"
-    console.result({"keyid": key.key.keyid}, f"{told} for {', '.join(key.names)}", options.format)
-    return 0
+def _rights(parser: argparse._ActionsContainer, *, required: bool) -> None:
+    parser.add_argument("--name", action="append", required=required, metavar="PATTERN")
+    parser.add_argument("--role", action="append", choices=roles(), help="all, unless said")
 
 
-def _run_revoke(options: Options) -> int:
-    from guards.provenance import trust
-    from guards.provenance.signing import load_public
+def _dates(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--expires", metavar="T", help="the key, not the trust")
+    parser.add_argument("--valid-from", metavar="T", help="not before this time")
 
-    since = trust.parse_time(options.since) if options.since else now()
-    key = load_public(options.key)
-    trust.revoke(options.trust, key, trust.Revocation(since=since, reason=options.reason))
-    told = f"{options.trust}: key {key.keyid[:16]} is revoked since {since.isoformat()}"
-    console.result(
-        {"keyid": key.keyid, "since": since.isoformat(), "reason": options.reason},
-        f"{told}: {options.reason}",
-        options.format,
+
+def _signed(parser: argparse.ArgumentParser) -> None:
+    """What a change of a signed trust takes beside the change itself."""
+    parser.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    group = parser.add_argument_group("for a trust that root keys sign")
+    group.add_argument(
+        "--from", dest="delegator", metavar="NAME", help="who delegates; default: targets"
     )
-    return 0
+    _terms(group)
+    passphrase_option(parser)
 
 
-def _run_threshold(options: Options) -> int:
-    from guards.provenance import trust
-
-    asked = trust.Threshold(
-        role=options.role, names=tuple(options.name), threshold=options.threshold
+def _terms(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--sign", type=Path, action="append", default=[], metavar="key.pem", help="may be repeated"
     )
-    trust.require(options.trust, asked)
-    names = ", ".join(options.name)
-    told = f"{options.trust}: {options.threshold} keys as {options.role} for {names}"
-    console.result(
-        {"threshold": options.threshold, "role": options.role, "names": options.name},
-        told,
-        options.format,
-    )
-    return 0
-
-
-def _run_explain(options: Options) -> int:
-    from guards.files import read_document
-    from guards.provenance.decision import explain
-    from guards.provenance.proof import Expectation
-
-    signed = read_document(options.manifest)
-    if signed is None:
-        raise UsageError(f"manifest {options.manifest}: there is no such file")
-    expect = Expectation(
-        at=asked_time(options) or now(),
-        name=expected_name(options),
-        version=options.dataset_version,
-    )
-    found = explain(signed, load_trust(options), expect)
-    console.decision(found, str(options.manifest), options.format)
-    return 0 if found else 12
-
-
-def _trusted_key(options: Options) -> TrustedKey:
-    from guards.provenance.signing import load_public
-    from guards.provenance.trust import TrustedKey, parse_time
-
-    return TrustedKey(
-        key=load_public(options.key),
-        roles=tuple(dict.fromkeys(options.role or roles())),
-        names=tuple(options.name),
-        expires=parse_time(options.expires) if options.expires else None,
-        valid_from=parse_time(options.valid_from) if options.valid_from else None,
-    )
+    parser.add_argument("--lasting", metavar="D", default="365d", help="what is signed; 365d")
+    parser.add_argument("--fresh", metavar="D", default="30d", help="as the newest; 30d")

@@ -1,14 +1,18 @@
-"""The highest version seen of each dataset, and where each log stood: what shows a replay.
+"""What was seen before: what makes a replayed manifest, an old trust and a turned clock visible.
 
-A state directory holds one small file for each (name, partition) and one for each log. Without
-one, history is reported as `first-use`: nobody is told that there was no rollback by somebody who
-cannot know. A pinned version is checked without touching the memory.
+A state directory holds one small file for each (name, partition) with the highest version seen,
+one for each log with where it stood, `trust.json` with the newest metadata of a trust of the full
+form, and `clock.json` with the latest time. Without one, history is reported as `first-use`: nobody is told that there was no rollback by
+somebody who cannot know. A pinned version is checked without touching the memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from guards.digest import Digest, canonical_json
 from guards.errors import Malformed, UsageError
@@ -16,7 +20,10 @@ from guards.files import locked, read_document, write_atomically
 from guards.provenance.checkpoint import Checkpoint, read_checkpoint
 from guards.provenance.manifest import Manifest, Name
 from guards.provenance.snapshot import Difference
-from guards.provenance.strictjson import Node, loads
+from guards.provenance.strictjson import Node, loads, timestamp
+
+# Clocks may differ by so much.
+SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,17 @@ class Seen:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenTrust:
+    """The newest metadata of a trust: the root by version and digest, the others by version."""
+
+    root: int
+    digest: Digest
+    timestamp: int = 0
+    snapshot: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """A state directory."""
@@ -63,12 +81,84 @@ class Memory:
 
     def remember(self, manifest: Manifest) -> None:
         """Raise the memory to this manifest; an older or equal one changes nothing."""
+
+        def newer() -> dict[str, Any] | None:
+            seen = self.recall(manifest.name)
+            return _encode(manifest) if seen is None or manifest.version > seen.version else None
+
+        self._write(self._path(manifest.name), newer)
+
+    def recall_trust(self) -> SeenTrust | None:
+        """The newest metadata that was seen, of the one trust that this state goes with."""
+        path = self.directory / "trust.json"
+        if (data := read_document(path)) is None:
+            return None
+        node = Node(loads(data, str(path)).value, str(path))
+        node.only("root", "digest", "timestamp", "snapshot", "others")
+        return SeenTrust(
+            root=node.of("root").integer(),
+            digest=node.of("digest").digest(),
+            timestamp=node.of("timestamp").integer(),
+            snapshot=node.of("snapshot").integer(),
+            others={name: one.integer() for name, one in node.of("others").items()},
+        )
+
+    def remember_trust(self, found: SeenTrust) -> None:
+        """Keep what was found; it was held against what was seen, so it is not older."""
+
+        def changed() -> dict[str, Any] | None:
+            document = {
+                "root": found.root,
+                "digest": str(found.digest),
+                "timestamp": found.timestamp,
+                "snapshot": found.snapshot,
+                "others": dict(found.others),
+            }
+            seen = self.recall_trust()
+            newer = seen is None or (found.root, found.timestamp) >= (seen.root, seen.timestamp)
+            return document if newer and found != seen else None
+
+        self._write(self.directory / "trust.json", changed)
+
+    def recall_time(self) -> datetime | None:
+        """The latest time at which this state was used by the clock of its machine."""
+        path = self.directory / "clock.json"
+        if (data := read_document(path)) is None:
+            return None
+        return Node(loads(data, str(path)).value, str(path)).only("seen").of("seen").time()
+
+    def remember_time(self, now: datetime) -> None:
+        """Raise the latest time seen; only the machine's own clock is remembered, never `--at`."""
+
+        def later() -> dict[str, Any] | None:
+            seen = self.recall_time()
+            return {"seen": timestamp(now)} if seen is None or now - seen > SKEW else None
+
+        self._write(self.directory / "clock.json", later)
+
+    def backwards(self, at: datetime, *, told: bool) -> Difference | None:
+        """What is wrong with a time before the latest one seen, by more than `SKEW`.
+
+        A clock that was turned back lets what has expired live again, so that refuses; a time that
+        the verifier `told` is a question about the past, and is only said to be one.
+        """
+        seen = self.recall_time()
+        if seen is None or seen - at <= SKEW:
+            return None
+        return Difference(
+            code="time-of-the-past" if told else "clock-turned-back",
+            path="clock",
+            expected=f"{timestamp(seen)} or later, as seen before",
+            actual=timestamp(at),
+        )
+
+    def _write(self, path: Path, document: Callable[[], dict[str, Any] | None]) -> None:
+        """Write what `document` gives under the lock, if anything."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with locked(self.directory / "lock"):
-                seen = self.recall(manifest.name)
-                if seen is None or manifest.version > seen.version:
-                    write_atomically(self._path(manifest.name), _encode(manifest))
+                if (found := document()) is not None:
+                    write_atomically(path, canonical_json(found))
         except OSError as error:
             raise UsageError(f"state {self.directory}: {error.strerror}") from error
 
@@ -98,6 +188,6 @@ class Memory:
         return self.directory / f"{Digest.of(str(about).encode()).hex}.{suffix}"
 
 
-def _encode(manifest: Manifest) -> bytes:
+def _encode(manifest: Manifest) -> dict[str, Any]:
     root = str(manifest.snapshot.root)
-    return canonical_json({"name": str(manifest.name), "version": manifest.version, "root": root})
+    return {"name": str(manifest.name), "version": manifest.version, "root": root}

@@ -40,7 +40,8 @@ class Expectation:
     `profile` is the digest of the profile that lies beside the data, if one does. `recall` answers
     with what was seen of a name before; it is asked once, and for the name that
     a verified signature stands under. `judged` answers with the records that a ledger has about
-    some bytes; None when there is no ledger to ask.
+    some bytes; None when there is no ledger to ask. `clock` is what is wrong with the time itself,
+    by the latest that was seen (:meth:`~guards.provenance.memory.Memory.backwards`).
     """
 
     at: datetime
@@ -49,6 +50,7 @@ class Expectation:
     profile: Digest | None = None
     recall: Callable[[Name], tuple[Seen, ...]] = lambda name: ()
     judged: Callable[[Digest], frozenset[Digest]] | None = None
+    clock: Difference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,8 @@ class Proof:
     @property
     def signers(self) -> tuple[str, ...]:
         """Key ids of those who signed and may, once each; of nobody where they are too few."""
-        steps = self.authority.steps if self.authority else ()
-        return tuple(step.input for step in steps if step.ok)
+        keys = self.authority.keys if self.authority else ()
+        return tuple(step.input for step in keys if step.ok)
 
 
 def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectation) -> Proof:
@@ -99,6 +101,7 @@ def prove(walked: Walked, signed: bytes | None, trust: Trust, expect: Expectatio
     authority = vouching(trust, made_by, manifest.name, expect.at, derived=bool(manifest.parents))
     seen = expect.recall(manifest.name)
     problems = [*_authority(authority), *objections(manifest, expect)]
+    problems += [expect.clock] if expect.clock else []
     problems += _history(manifest, expect, seen)
     problems += _lineage(manifest, authority, expect)
     problems += [*walked.unsafe, *_differences(manifest, walked)]
@@ -126,8 +129,9 @@ def vouching(
         return producers
     derivers = trust.authorise(keys, "deriver", name, at)
     best = max((producers, derivers), key=lambda role: (bool(role), bool(role.able)))
-    both = zip(producers.steps, derivers.steps, strict=True)
-    return replace(best, steps=tuple(_telling(*pair, best.role) for pair in both))
+    way = [step for step in best.steps if step not in best.keys]
+    both = zip(producers.keys, derivers.keys, strict=True)
+    return replace(best, steps=(*way, *(_telling(*pair, best.role) for pair in both)))
 
 
 def _telling(producer: Step, deriver: Step, role: str) -> Step:
@@ -209,6 +213,10 @@ def _nobody(envelope: Envelope) -> Difference:
 def _authority(authority: Authority) -> list[Difference]:
     if authority:
         return []
+    if authority.stale:
+        told = "; ".join(f"{step.input} {step.outcome}" for step in authority.stale)
+        wanted = "a trust whose metadata is in force"
+        return [Difference(code="stale-trust", path=CLAIM, expected=wanted, actual=told)]
     if authority.able:
         told = f"{authority.count.outcome}; {authority.why_not}".removesuffix("; ")
         wanted = f"{authority.threshold} keys as {authority.role}"

@@ -43,6 +43,8 @@ _SMALL_ORDER_Y = frozenset(
         _P + 1,
     }
 )
+# RFC 8410: what goes before the 32 bytes of an Ed25519 key in its DER form.
+_ED25519_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----([A-Za-z0-9+/=\s]*)-----END \1-----")
 
 
@@ -168,6 +170,13 @@ def from_pem(pem: bytes) -> bytes:
         return base64.b64decode(b"".join(found[0][1].split()), validate=True)
     except binascii.Error as error:
         raise ValueError(f"not base64: {error}") from error
+
+
+def from_securesystemslib(scheme: str, value: str) -> bytes:
+    """The DER of a key as securesystemslib and TUF write it: hex of Ed25519, or else PEM."""
+    if scheme == "ed25519":
+        return _ED25519_PREFIX + bytes.fromhex(value)
+    return from_pem(value.encode())
 
 
 def verifies(der: bytes, signature: bytes, message: bytes) -> bool:

@@ -8,7 +8,10 @@ from typing import Any
 
 from guards._version import __version__
 from guards.findings import Examination, Ran, RowScore, describe
+from guards.provenance.strictjson import timestamp
+from guards.provenance.waivers import Presented, Waiver
 from guards.record import Record
+from guards.text import printable
 from guards.verdict import Policy, Verdict
 
 SCHEMA = 1
@@ -67,6 +70,45 @@ def document(
             }
             for e in examinations
         },
+    }
+
+
+def waivers_shown(verdict: Verdict, presented: Sequence[Presented]) -> dict[str, Any]:
+    """Every waiver that was presented, and what it did; empty where there was none.
+
+    What a waiver accepts is among `findings` all the same; `waived` are the reasons that would
+    else stand in the verdict.
+    """
+    if not presented:
+        return {}
+    shown = [
+        {
+            "digest": str(one.digest),
+            "counts": bool(one),
+            "refused": printable(one.refused),
+            "approvers": list(one.approvers),
+            **(_described(one.waiver) if one.waiver else {}),
+            "waived": [
+                {"rule": w.reason.rule, "code": w.reason.code, "decision": str(w.reason.decision)}
+                | {"text": w.reason.text}
+                for w in verdict.waived
+                if w.waiver == one.digest
+            ],
+        }
+        for one in presented
+    ]
+    return {"waivers": shown}
+
+
+def _described(waiver: Waiver) -> dict[str, Any]:
+    return {
+        "about": waiver.told,
+        "name": str(waiver.name),
+        "version": waiver.version,
+        "severity": waiver.severity,
+        "reason": printable(waiver.reason),
+        "created": timestamp(waiver.created),
+        "expires": timestamp(waiver.expires),
     }
 
 

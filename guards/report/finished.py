@@ -90,9 +90,9 @@ def open_run(run: Path) -> Finished:
 
 
 def _present(run: Path) -> Iterator[tuple[str, bytes]]:
-    evidence = run / "evidence"
-    pictures = sorted(evidence.iterdir()) if evidence.is_dir() else []
-    for path in [*(run / name for name in _CONTENT), *pictures]:
+    folders = [run / name for name in ("evidence", "waivers")]
+    more = [path for one in folders if one.is_dir() for path in sorted(one.iterdir())]
+    for path in [*(run / name for name in _CONTENT), *more]:
         if path.is_file() and not path.is_symlink():
             yield path.relative_to(run).as_posix(), path.read_bytes()
 

@@ -123,6 +123,7 @@ def _context(run: Finished) -> dict[str, Any]:
         "unadmitted": words.unadmitted(report, signed),
         "headline": words.headline(report, signed),
         "reasons": _reasons(report),
+        "waivers": report.get("waivers") or [],
         "sections": sections,
         "alarms": explained.alarms(report, lambda exhibit: _picture(run, exhibit)),
         "unexplained": explained.missing(report),

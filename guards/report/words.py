@@ -288,6 +288,8 @@ def headline(report: Mapping[str, Any], signed: bool) -> str:
     clean = "Nothing that the policy objects to was found"
     if why := unadmitted(report, signed):
         return f"{clean}, but {why}: no gate admits data by it."
+    if any(waiver["waived"] for waiver in report.get("waivers") or ()):
+        clean = "What the policy objects to was found, and an approver waived it"
     return f"{clean}. These exact bytes may be trained on, where this signature is trusted."
 
 

@@ -14,7 +14,7 @@ from guards.provenance.checkpoint import Checkpoint, sign_checkpoint
 from guards.provenance.manifest import Name
 from guards.provenance.schemes import OPTIONS
 from guards.provenance.signing import PAYLOAD_TYPE, Envelope, PrivateKey, parse_envelope
-from guards.record import Examined, Record, parse, payload
+from guards.record import Examined, Record, WaiverUsed, parse, payload
 from guards.verdict import Decision
 
 MOMENT = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -44,6 +44,17 @@ FULL = Record(
     ),
     examinations=(Examined(rule="labels", outcome="ran", digest=Digest.of(b"e")),),
     bindings={"report.json": "0" * 64},
+    waivers=(
+        WaiverUsed(
+            digest=Digest.of(b"waiver"),
+            rule="drift",
+            code="",
+            severity="medium",
+            reason="seen, and \u00fcberlegt",
+            expires=MOMENT.replace(year=2028),
+            approvers=("c" * 64,),
+        ),
+    ),
 )
 EMPTY = Record(
     name=Name("unsigned"),
