@@ -20,6 +20,7 @@ from guards.provenance.signing import Signer, load_private
 from guards.provenance.trust import Trust
 from guards.provenance.trust import load as _load_trust
 from guards.publish import Claim, beside, manifest_path, profile_path, publish
+from guards.reencoded import retold
 from guards.release import Wanted
 from guards.scan import Progress, Request, Scanned
 from guards.scan import scan as _scan
@@ -41,9 +42,12 @@ def sign(
     expires: datetime | None = None,
     columns: Mapping[str, str] | None = None,
     profile: PathLike | None = None,
+    content: bool = False,
     out: PathLike | None = None,
 ) -> Path:
     """Claim a dataset, and its profile if there is one, and sign the claim.
+
+    With `content` the rows of each table are named too, in any order: `guards.data.content`.
 
     `key`, and `more` who sign it too, are PEM files or whatever has a `public` key and signs: a key
     in a KMS or an HSM, or an encrypted file as `load_private(path, lambda path: [passphrase])`.
@@ -56,6 +60,7 @@ def sign(
         expires=expires,
         columns=columns or {},
         profile=_path(profile),
+        content=content,
     )
     others = [_signer(one) for one in more]
     return publish(Path(dataset), claim, _signer(key), _path(out), more=others)
@@ -72,13 +77,15 @@ def verify(
     state: PathLike | None = None,
     index: PathLike | None = None,
     full: bool = False,
+    content: bool = False,
 ) -> Proof:
     """Hold bytes against their signed claim; the proof is true when nothing stands against it.
 
     `index` is a file in which this user remembers what was read, so that the next time costs what
-    changed; `full` reads every byte all the same.
+    changed; `full` reads every byte all the same. With `content` files that differ are decoded, in
+    a process of their own, to tell those that were re-encoded; they are refused all the same.
     """
-    return _verify(
+    proof = _verify(
         Claimed(
             dataset=Path(dataset),
             manifest=_path(manifest) or manifest_path(Path(dataset)),
@@ -92,6 +99,7 @@ def verify(
             full=full,
         )
     )
+    return retold(proof, Path(dataset)) if content and not proof else proof
 
 
 def scan(

@@ -6,17 +6,21 @@ detector downstream. Nothing is vouched for that cannot be read.
 
 from __future__ import annotations
 
+import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from guards.data.content import content_digest
 from guards.data.dataset import Dataset, open_dataset
 from guards.digest import Digest
 from guards.errors import Malformed, Unreadable, UnsafeTree, UsageError
-from guards.files import read_document, write_atomically
+from guards.files import write_atomically
+from guards.provenance.listing import listing_path, read_claim, write_listing
 from guards.provenance.manifest import Derivation, Manifest, Name, Source, parse, payload
 from guards.provenance.roles import Roles
 from guards.provenance.signing import (
@@ -26,7 +30,7 @@ from guards.provenance.signing import (
     parse_envelope,
     sign,
 )
-from guards.provenance.snapshot import WARNINGS, Snapshot, take
+from guards.provenance.snapshot import WARNINGS, Look, Snapshot, take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,8 @@ class Claim:
     """What the producer says beside the bytes; `columns` overrules the inferred roles.
 
     `parents` are the roots of the snapshots that this one was made of, `derivation` says how.
-    `profile` is the file of the data's own profile, whose digest becomes part of the claim.
+    `profile` is the file of the data's own profile, whose digest becomes part of the claim. With
+    `content` each table's rows are named too, so that a re-encoded file can be told from another.
     """
 
     name: Name
@@ -46,6 +51,7 @@ class Claim:
     created: datetime | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     profile: Path | None = None
+    content: bool = False
 
 
 def manifest_path(dataset: Path) -> Path:
@@ -72,13 +78,31 @@ def publish(
     """
     path = out or manifest_path(dataset)
     before = _existing(path)
-    manifest = _manifest(dataset, _safe(dataset), claim, before)
+    manifest = _manifest(dataset, _safe(dataset, before), claim, before)
     envelope = _same(before, manifest, claim, path)
-    if envelope is None:
-        envelope = sign(payload(manifest), key)
-        _refuse_unreadable(envelope, path)
-    _write(path, envelope, (key, *more))
+    if envelope is not None:
+        _write(path, envelope, (key, *more))
+        return path
+    with _drafted(manifest, path) as (document, listing):
+        envelope = replace(sign(document, key), listing=listing)
+        _refuse_unreadable(envelope, path, manifest.snapshot)
+        _write(path, envelope, (key, *more))
     return path
+
+
+@contextmanager
+def _drafted(manifest: Manifest, path: Path) -> Iterator[tuple[bytes, Path | None]]:
+    """What is to be signed and, of a large dataset, a draft of its list of files."""
+    if not manifest.is_large:
+        yield payload(manifest), None
+        return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        yield payload(manifest, write_listing(manifest.snapshot.files, draft)), draft
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def countersign(
@@ -111,15 +135,16 @@ def countersign(
         created=theirs.created,
         columns=columns or {},
         profile=profile or (profile_path(dataset) if theirs.profile else None),
+        content=any(entry.content for entry in theirs.snapshot.files),
     )
-    mine = _manifest(dataset, _safe(dataset), claim, before)
+    mine = _manifest(dataset, _safe(dataset, before), claim, before)
     _same(before, mine, claim, path)
     _write(path, envelope, keys)
     return path, theirs
 
 
-def _safe(dataset: Path) -> Snapshot:
-    walked = take(dataset)
+def _safe(dataset: Path, before: tuple[Envelope, Manifest] | None) -> Snapshot:
+    walked = take(dataset, look=Look(claimed=before[1].snapshot.files if before else ()))
     if unsafe := [problem for problem in walked.unsafe if problem.code not in WARNINGS]:
         told = "; ".join(map(str, unsafe[:5]))
         raise UnsafeTree(f"{len(unsafe)} entries of {dataset} cannot be signed: {told}")
@@ -130,8 +155,11 @@ def _write(path: Path, envelope: Envelope, keys: Sequence[Signer]) -> None:
     """Put the envelope at `path`, signed by all these keys as well."""
     for key in keys:
         envelope = add_signature(envelope, key)
+    data, place = envelope.to_json() + b"\n", listing_path(path)
     try:
-        write_atomically(path, envelope.to_json() + b"\n")
+        if envelope.listing not in (None, place):
+            envelope.listing.replace(place)
+        write_atomically(path, data)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
 
@@ -156,7 +184,7 @@ def beside(dataset: Path, suffix: str) -> Path:
 
 
 def _existing(path: Path) -> tuple[Envelope, Manifest] | None:
-    if (data := read_document(path)) is None:
+    if (data := read_claim(path)) is None:
         return None
     try:
         envelope = parse_envelope(data, str(path))
@@ -193,6 +221,8 @@ def _disagreement(theirs: Manifest, mine: Manifest, claim: Claim) -> Iterator[st
     if theirs.snapshot.root != mine.snapshot.root:
         yield "bytes"
         return
+    if _told(theirs) != _told(mine):
+        yield "row counts or content digests of files"
     if theirs.roles.columns() != mine.roles.columns():
         yield "roles"
     for field_name in ("schema", "rows", "label_counts", "parents", "derivation", "profile"):
@@ -204,10 +234,17 @@ def _disagreement(theirs: Manifest, mine: Manifest, claim: Claim) -> Iterator[st
         yield "sources"
 
 
-def _refuse_unreadable(envelope: Envelope, path: Path) -> None:
+def _told(manifest: Manifest) -> list[tuple[int | None, Digest | None]]:
+    """What a claim says of the rows of each file, in order of their paths."""
+    files = sorted(manifest.snapshot.files, key=lambda entry: entry.path)
+    return [(entry.rows, entry.content) for entry in files]
+
+
+def _refuse_unreadable(envelope: Envelope, path: Path, written: Snapshot) -> None:
     """A claim that no verifier could read is told to the one who can still change it."""
     try:
-        parse(parse_envelope(envelope.to_json(), "manifest"))
+        again = parse_envelope(envelope.to_json(), "manifest")
+        parse(replace(again, listing=envelope.listing), like=written)
     except Malformed as error:
         raise UsageError(f"{path} was not written, since nobody could read it: {error}") from error
 
@@ -228,7 +265,7 @@ def _manifest(
     return Manifest(
         name=claim.name,
         version=claim.version,
-        snapshot=snapshot,
+        snapshot=_with_rows(snapshot, opened, content=claim.content),
         created=claim.created or datetime.now(UTC).replace(microsecond=0),
         expires=claim.expires,
         previous=previous.snapshot.root if previous else None,
@@ -240,6 +277,22 @@ def _manifest(
         rows=opened.rows,
         label_counts=_label_counts(opened, opened.roles),
         profile=_profile(claim.profile, opened) if claim.profile else None,
+    )
+
+
+def _with_rows(snapshot: Snapshot, opened: Dataset, *, content: bool) -> Snapshot:
+    """The files with what is in them: how many rows and, if asked, their digest in any order."""
+    tables = {shard.path: shard for shard in opened.shards if not shard.files}
+    if not tables:
+        return snapshot
+    named = {path: content_digest(opened, shard) for path, shard in tables.items() if content}
+    return Snapshot(
+        files=tuple(
+            replace(entry, rows=tables[entry.path].rows, content=named.get(entry.path))
+            if entry.path in tables
+            else entry
+            for entry in snapshot.files
+        )
     )
 
 

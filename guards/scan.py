@@ -39,6 +39,7 @@ from guards.inputs import (
     pick_device,
 )
 from guards.provenance import ledger
+from guards.provenance.listing import read_claim
 from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
@@ -195,7 +196,7 @@ def _is_run(out: Path) -> bool:
 
 def _signed(request: Request) -> bytes | None:
     path = request.manifest or manifest_path(request.dataset)
-    signed = read_document(path)
+    signed = read_claim(path)
     if request.manifest and signed is None:
         raise UsageError(f"manifest {path}: there is no such file")
     return signed

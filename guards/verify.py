@@ -16,10 +16,11 @@ from guards.digest import Digest
 from guards.errors import NothingToExamine, Untrusted, UsageError
 from guards.files import read_document
 from guards.provenance.index import PURPOSE, Index, opened
+from guards.provenance.listing import read_claim
 from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
-from guards.provenance.proof import SLACK, Expectation, Proof, prove, room
+from guards.provenance.proof import SLACK, Expectation, Proof, expected, prove
 from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, take
 from guards.provenance.trust import Trust
 from guards.secret import draw
@@ -48,12 +49,13 @@ class Claimed:
 
 def verify(claimed: Claimed) -> Proof:
     """Prove a dataset against its manifest and the trust; a good proof is remembered in `state`."""
-    signed = read_document(claimed.manifest)
+    signed = read_claim(claimed.manifest)
     expect = _expectation(claimed)
-    most = room(signed, claimed.trust, expect.at)
+    manifest = expected(signed, claimed.trust, expect.at)
+    files, size = (manifest.snapshot.files, manifest.snapshot.size) if manifest else ((), 0)
     with _index(claimed) as index:
-        ticks = _counting(claimed, max(0, most - SLACK) if most else 0)
-        walked = take(claimed.dataset, most, Look(index=index, tick=ticks))
+        look = Look(index=index, tick=_counting(claimed, size), claimed=files)
+        walked = take(claimed.dataset, size + SLACK if manifest else None, look)
     proof = prove(walked, signed, claimed.trust, expect)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
@@ -84,7 +86,7 @@ def standing_claim(claimed: Claimed) -> Manifest:
     Raises:
         Untrusted: it is not, and why.
     """
-    signed = read_document(claimed.manifest)
+    signed = read_claim(claimed.manifest)
     nothing = Walked(snapshot=Snapshot(files=()), unsafe=())
     proof = prove(nothing, signed, claimed.trust, _expectation(claimed))
     about_files = {"missing-file"}

@@ -75,7 +75,11 @@ ARROWS = {
     "gate": {"provenance", "verdict", "record", "digest"},
     "secret": set(),
     "verify": {"provenance", "digest", "secret"},
-    "api": {"gate", "scan", "release", "verify", "publish", "provenance", "verdict"},
+    "reencoded": {"data", "provenance", "digest"},
+    "api": {
+        *("gate", "scan", "release", "verify", "publish", "provenance", "verdict"),
+        "reencoded",
+    },
     "integrations": {
         "api",
         "scan",

@@ -18,7 +18,7 @@ import binascii
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,11 +99,15 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A DSSE envelope, parsed but not yet believed."""
+    """A DSSE envelope, parsed but not yet believed.
+
+    `listing` is where a manifest's list of files would lie, as whoever read the envelope says.
+    """
 
     payload_type: str
     payload: bytes
     signatures: tuple[tuple[str, bytes], ...]
+    listing: Path | None = field(default=None, compare=False)
 
     def to_json(self) -> bytes:
         """The envelope in its canonical form, one line."""
@@ -246,6 +250,7 @@ def parse_envelope(data: bytes, what: str = "envelope") -> Envelope:
         payload_type=top.of("payloadType").text(),
         payload=_base64(top.of("payload")),
         signatures=tuple(signatures),
+        listing=getattr(data, "listing", None),
     )
 
 
