@@ -107,7 +107,8 @@ class Rows:
     def _spill(self) -> None:
         if not self._parts:
             for _ in range(_PARTS):
-                self._parts.append(self._open.enter_context(tempfile.TemporaryFile()))
+                file = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+                self._parts.append(file)
         ordered = _ordered(b"".join(self._waiting))
         self._waiting = []
         first = np.frombuffer(ordered, np.uint8)[::32] // (256 // _PARTS)
