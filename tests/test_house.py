@@ -97,7 +97,7 @@ ARROWS = {
         "data",
     },
 }
-ANYTHING = {"", "cli", "console", "demo"}
+ANYTHING = {"", "cli", "commands", "console", "demo"}
 HEAVY = {
     "torch",
     "sklearn",

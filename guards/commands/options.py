@@ -1,0 +1,124 @@
+"""Options that several commands have, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guards import console
+from guards.errors import UsageError
+
+if TYPE_CHECKING:
+    from guards.provenance.manifest import Name
+    from guards.provenance.memory import Memory
+    from guards.provenance.signing import PrivateKey
+    from guards.provenance.trust import Trust
+
+Options = argparse.Namespace
+Commands = argparse._SubParsersAction
+# A part that holds is no PASS: whoever goes on at 0 only does not go on.
+PART = 10
+
+
+def command(
+    commands: Commands[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[Options], int],
+    says: str,
+) -> argparse.ArgumentParser:
+    """A command with what each of them has: an output format, and quiet."""
+    parser = commands.add_parser(name, help=says, description=says)
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table on stderr")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """What a signed claim is asked about."""
+    parser.add_argument("--manifest", type=Path, metavar="F", help="DATASET.manifest.json")
+    parser.add_argument(
+        "--trust", type=Path, required=required, metavar="TRUST", help="whose signatures count"
+    )
+    parser.add_argument("--name", metavar="N", help="the dataset that is expected")
+    parser.add_argument("--dataset-version", type=int, metavar="V", help="pin this version")
+    parser.add_argument("--at", metavar="T", help="judge as of this time")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="remember versions here")
+
+
+def passphrase_option(parser: argparse.ArgumentParser) -> None:
+    """For commands that read or write a private key."""
+    parser.add_argument(
+        "--passphrase-env",
+        action="append",
+        default=[],
+        metavar="VARIABLE",
+        help="holds the passphrase of an encrypted key; may be given again; else it is asked for",
+    )
+
+
+def roles() -> tuple[str, ...]:
+    """What a key may be trusted to do."""
+    return ("producer", "scanner", "deriver", "approver")
+
+
+def private_key(options: Options, path: Path) -> PrivateKey:
+    """The private key in `path`; a passphrase is taken from the environment, or asked for."""
+    from guards.provenance.signing import load_private
+
+    return load_private(path, console.passphrases(options.passphrase_env))
+
+
+def column_role(text: str) -> tuple[str, str]:
+    """`COLUMN=ROLE` in two; UsageError for anything else."""
+    column, equals, role = text.rpartition("=")
+    if not equals:
+        raise UsageError(f"--column {text!r}: must be COLUMN=ROLE, as in delayed=label")
+    return column, role
+
+
+def load_trust(options: Options) -> Trust:
+    """The trust directory that `--trust` names."""
+    from guards.provenance.trust import load
+
+    return load(options.trust)
+
+
+def expected_name(options: Options) -> Name | None:
+    """The dataset that `--name` expects."""
+    from guards.provenance.manifest import parse_name
+
+    return parse_name(options.name) if options.name else None
+
+
+def asked_time(options: Options) -> datetime | None:
+    """The time that `--at` asks about."""
+    from guards.provenance.trust import parse_time
+
+    return parse_time(options.at) if options.at else None
+
+
+def now() -> datetime:
+    """This second, in UTC."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def remembered(options: Options) -> Memory | None:
+    """The versions that `--state` remembers."""
+    from guards.provenance.memory import Memory
+
+    return Memory(options.state) if options.state else None
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that was asked for, whole or not at all; UsageError where it cannot be."""
+    from guards.files import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,96 @@
+"""`sign`: a claim about a dataset, or one more signature on a claim."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from guards import console
+from guards.commands.options import (
+    Commands,
+    Options,
+    column_role,
+    command,
+    passphrase_option,
+    private_key,
+)
+from guards.errors import UsageError
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = command(commands, "sign", _run_sign, "claim a dataset and sign the claim")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="key.pem",
+        help="may be given again: all of them sign",
+    )
+    parser.add_argument("--name", metavar="N[/PARTITION]")
+    parser.add_argument("--dataset-version", type=int, metavar="V")
+    parser.add_argument(
+        "--add", action="store_true", help="sign the claim that is there, if the data is as it says"
+    )
+    parser.add_argument("--source", action="append", default=[], metavar="URI")
+    parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+    parser.add_argument("--expires", metavar="T")
+    parser.add_argument("--profile", type=Path, metavar="F", help="claim this profile of it, too")
+    parser.add_argument("--out", type=Path, metavar="F")
+    passphrase_option(parser)
+
+
+def _run_sign(options: Options) -> int:
+    from guards.provenance.manifest import Source, parse_name
+    from guards.provenance.trust import parse_time
+    from guards.publish import Claim, publish
+
+    if options.add:
+        return _run_countersign(options)
+    if options.name is None or options.dataset_version is None:
+        raise UsageError("sign needs --name and --dataset-version; or --add, for a claim made")
+    if options.dataset_version < 0:
+        raise UsageError("--dataset-version must be 0 or more")
+    claim = Claim(
+        name=parse_name(options.name),
+        version=options.dataset_version,
+        sources=tuple(Source(uri=uri) for uri in options.source),
+        expires=parse_time(options.expires) if options.expires else None,
+        columns=dict(column_role(text) for text in options.column),
+        profile=options.profile,
+    )
+    key, *more = [private_key(options, path) for path in options.key]
+    path = publish(options.dataset, claim, key, options.out, more=more)
+    console.result({"manifest": str(path)}, f"signed {options.dataset}: {path}", options.format)
+    return 0
+
+
+def _run_countersign(options: Options) -> int:
+    """Add signatures; what is claimed is shown, since the one who signs did not write it."""
+    from guards.provenance.strictjson import timestamp
+    from guards.publish import countersign
+
+    said = (options.name, options.dataset_version, options.expires, options.source or None)
+    if any(one is not None for one in said):
+        raise UsageError("--add signs the claim that is there: it has a name, a version and dates")
+    path, claim = countersign(
+        options.dataset,
+        [private_key(options, path) for path in options.key],
+        options.out,
+        columns=dict(column_role(text) for text in options.column),
+        profile=options.profile,
+    )
+    document = {
+        "manifest": str(path),
+        "name": str(claim.name),
+        "version": claim.version,
+        "created": timestamp(claim.created),
+        "expires": timestamp(claim.expires) if claim.expires else None,
+        "sources": [source.uri for source in claim.sources],
+        "parents": [str(parent) for parent in claim.parents],
+    }
+    told = ", ".join(f"{k} {v}" for k, v in document.items() if v and k not in ("manifest", "name"))
+    console.result(document, f"signed too: {claim.name}, {told}: {path}", options.format)
+    return 0
