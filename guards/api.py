@@ -19,9 +19,10 @@ from guards.provenance.proof import Proof
 from guards.provenance.signing import Signer, load_private
 from guards.provenance.trust import Trust
 from guards.provenance.trust import load as _load_trust
-from guards.publish import Claim, beside, manifest_path, profile_path, publish
+from guards.publish import Claim, beside, manifest_path, profile_path, publish_at
 from guards.reencoded import retold
 from guards.release import Wanted
+from guards.remote import is_url, located
 from guards.scan import Progress, Request, Scanned
 from guards.scan import scan as _scan
 from guards.verdict import Policy, load_policy
@@ -44,14 +45,14 @@ def sign(
     profile: PathLike | None = None,
     content: bool = False,
     out: PathLike | None = None,
-) -> Path:
+) -> Path | str:
     """Claim a dataset, and its profile if there is one, and sign the claim.
 
     With `content` the rows of each table are named too, in any order: `guards.data.content`.
 
     `key`, and `more` who sign it too, are PEM files or whatever has a `public` key and signs: a key
     in a KMS or an HSM, or an encrypted file as `load_private(path, lambda path: [passphrase])`.
-    Returns where the manifest is.
+    `dataset` is a path, or the URL of one in a store. Returns where the manifest is.
     """
     claim = Claim(
         name=parse_name(name),
@@ -63,7 +64,9 @@ def sign(
         content=content,
     )
     others = [_signer(one) for one in more]
-    return publish(Path(dataset), claim, _signer(key), _path(out), more=others)
+    with located(dataset) as found:
+        written = publish_at(found, claim, _signer(key), _path(out), more=others)
+    return written if is_url(written) else Path(written)
 
 
 def verify(
@@ -85,21 +88,22 @@ def verify(
     changed; `full` reads every byte all the same. With `content` files that differ are decoded, in
     a process of their own, to tell those that were re-encoded; they are refused all the same.
     """
-    proof = _verify(
-        Claimed(
-            dataset=Path(dataset),
-            manifest=_path(manifest) or manifest_path(Path(dataset)),
+    with located(dataset) as found:
+        claimed = Claimed(
+            dataset=found.path,
+            manifest=_path(manifest) or manifest_path(found.path),
             trust=_trust(trust),
             name=_name(name),
             version=version,
             at=at,
             state=Memory(Path(state)) if state else None,
-            profile=profile_path(Path(dataset)),
+            profile=profile_path(found.path),
             index=_path(index),
             full=full,
+            look=found.look,
         )
-    )
-    return retold(proof, Path(dataset)) if content and not proof else proof
+        proof = _verify(claimed)
+        return retold(proof, found) if content and not proof else proof
 
 
 def scan(

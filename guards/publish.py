@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from guards.data.content import content_digest
 from guards.data.dataset import Dataset, open_dataset
@@ -30,7 +31,16 @@ from guards.provenance.signing import (
     parse_envelope,
     sign,
 )
-from guards.provenance.snapshot import WARNINGS, Look, Snapshot, take
+from guards.provenance.snapshot import WARNINGS, Look, Snapshot, Walked, take
+from guards.remote import Located
+
+# What presigned URLs and interfaces call them.
+_SECRETS = frozenset(
+    {
+        *("x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "sig"),
+        *("signature", "awsaccesskeyid", "token", "access_token", "api_key", "apikey", "password"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +153,45 @@ def countersign(
     return path, theirs
 
 
+def publish_at(
+    located: Located,
+    claim: Claim,
+    key: Signer,
+    out: Path | None = None,
+    *,
+    more: Sequence[Signer] = (),
+) -> str:
+    """As :func:`publish`, of a dataset that may be in a store, where the claim is written, too.
+
+    It is copied to where `located` is, each object read once, and looked at there.
+    """
+    remote, place = located.remote, located.path
+    if remote is None:
+        return str(publish(place, claim, key, out, more=more))
+    into = place if place.is_dir() else place.parent
+    if into != place:
+        place.unlink()
+    _refuse_unsafe(remote.stage(into), remote.url)
+    if not claim.sources and not describe_columns(place)[1]:
+        claim = replace(claim, sources=(Source(uri=remote.url),))
+    path = publish(place, claim, key, out, more=more)
+    if out is not None:
+        return str(path)
+    if (listing := listing_path(path)).is_file():
+        remote.put(listing, listing.name.removeprefix(remote.name))
+    return remote.put(path, path.name.removeprefix(remote.name))
+
+
 def _safe(dataset: Path, before: tuple[Envelope, Manifest] | None) -> Snapshot:
     walked = take(dataset, look=Look(claimed=before[1].snapshot.files if before else ()))
+    _refuse_unsafe(walked, str(dataset))
+    return walked.snapshot
+
+
+def _refuse_unsafe(walked: Walked, dataset: str) -> None:
     if unsafe := [problem for problem in walked.unsafe if problem.code not in WARNINGS]:
         told = "; ".join(map(str, unsafe[:5]))
         raise UnsafeTree(f"{len(unsafe)} entries of {dataset} cannot be signed: {told}")
-    return walked.snapshot
 
 
 def _write(path: Path, envelope: Envelope, keys: Sequence[Signer]) -> None:
@@ -171,10 +214,17 @@ def describe_columns(dataset: Path) -> tuple[dict[str, str], tuple[Source, ...]]
         return {}, ()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        sources = tuple(Source(**source) for source in document.get("source", []))
+        sources = tuple(_source(source) for source in document.get("source", []))
         return {k: str(v) for k, v in document.get("columns", {}).items()}, sources
-    except (tomllib.TOMLDecodeError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{path}: {error}; it may hold [columns] and [[source]]") from error
+
+
+def _source(told: Mapping[str, Any]) -> Source:
+    """One `[[source]]`; a digest is `sha256:<hex>`, and a time may be written as TOML has them."""
+    said = {key: str(value) for key, value in told.items()}
+    digest = Digest.parse(said.pop("digest")) if "digest" in said else None
+    return Source(**said, digest=digest)
 
 
 def beside(dataset: Path, suffix: str) -> Path:
@@ -253,6 +303,7 @@ def _manifest(
     dataset: Path, snapshot: Snapshot, claim: Claim, before: tuple[Envelope, Manifest] | None
 ) -> Manifest:
     columns, sources = describe_columns(dataset)
+    _refuse_secrets(claim.sources or sources)
     resolved = dataset.resolve()
     root = resolved if resolved.is_dir() else resolved.parent
     files = [entry.path for entry in snapshot.files]
@@ -278,6 +329,20 @@ def _manifest(
         label_counts=_label_counts(opened, opened.roles),
         profile=_profile(claim.profile, opened) if claim.profile else None,
     )
+
+
+def _refuse_secrets(sources: Sequence[Source]) -> None:
+    """A claim is read by everybody, and a URL that was signed once is never taken back."""
+    for source in sources:
+        try:
+            parts = urlsplit(source.uri)
+            named = {key.lower() for key, _ in parse_qsl(parts.query)}
+            secret = parts.password is not None or bool(named & _SECRETS)
+        except ValueError:
+            raise UsageError("--source: one of them is no URI") from None
+        if secret:
+            told = f"{parts.scheme}://{parts.hostname or ''}"
+            raise UsageError(f"--source {told}/...: holds credentials, which all could read")
 
 
 def _with_rows(snapshot: Snapshot, opened: Dataset, *, content: bool) -> Snapshot:

@@ -12,13 +12,15 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from guards.digest import Digest
 from guards.provenance.proof import Proof
 from guards.provenance.snapshot import Difference, Entry
+from guards.remote import Located
 
 CODE = "re-encoded-file"
 # Beyond them a file is told as changed.
@@ -28,7 +30,7 @@ MOST_FILES = 1000
 _CHANGED = frozenset({"changed-file", "truncated-file", "grown-file"})
 
 
-def retold(proof: Proof, dataset: Path) -> Proof:
+def retold(proof: Proof, dataset: Located) -> Proof:
     """The same proof, where problems of files that were re-encoded are told as such.
 
     A file that is missing and one that is extra are one that was re-encoded under another name,
@@ -44,7 +46,7 @@ def retold(proof: Proof, dataset: Path) -> Proof:
     looked = {p.path for p in proof.problems if p.code in _CHANGED and p.path in named}
     if gone:
         looked |= {p.path for p in proof.problems if p.code == "extra-file"}
-    found = contents(dataset, sorted(looked)[:MOST_FILES], manifest.schema)
+    found = _contents(dataset, sorted(looked)[:MOST_FILES], manifest.schema)
     for new, old in _pairs(found, named, gone):
         for path in {new, old}:
             for code in (*_CHANGED, "missing-file", "extra-file"):
@@ -67,6 +69,17 @@ def _pairs(
             left = [other for other in left if other != old]
         if old is not None:
             yield path, old
+
+
+def _contents(
+    dataset: Located, files: Sequence[str], schema: Mapping[str, str]
+) -> Mapping[str, Digest]:
+    """The same of a dataset that may be in a store, out of a copy that is made for it."""
+    if dataset.remote is None or not files:
+        return contents(dataset.path, files, schema)
+    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
+        dataset.remote.stage(Path(private))
+        return contents(Path(private), files, schema)
 
 
 def contents(

@@ -45,11 +45,12 @@ from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
 from guards.provenance.roles import Roles
 from guards.provenance.signing import Signer
-from guards.provenance.snapshot import Walked, stage, take
+from guards.provenance.snapshot import Look, Walked
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path, profile_path
 from guards.record import Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
+from guards.remote import Located, Remote
 from guards.text import printable
 from guards.verdict import Decision, Policy, Verdict, judge
 
@@ -60,7 +61,10 @@ REASON = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything a scan is told; `trust`, `policy` and keys are the verifier's."""
+    """Everything a scan is told; `trust`, `policy` and keys are the verifier's.
+
+    Of a dataset in a store, `remote`, there lies at `dataset` only what the store has beside it.
+    """
 
     dataset: Path
     policy: Policy
@@ -79,6 +83,12 @@ class Request:
     device: str | None = None
     seed: int | None = None
     release: Wanted | None = None
+    remote: Remote | None = None
+
+    @property
+    def located(self) -> Located:
+        """The dataset, and how its bytes are looked at."""
+        return Located(path=self.dataset, remote=self.remote)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +173,13 @@ def _release(request: Request, made: Made, written: bytes, moment: datetime) -> 
 
 def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetime) -> Walked:
     """Copy what is to be decoded; what no trusted key claims is only named, where it lies."""
+    copy, look = request.located.copy, request.located.look
     if request.trust is None:
-        return stage(request.dataset, staged)
+        return copy(request.dataset, staged, None)
     most = room(signed, request.trust, moment)
-    return take(request.dataset) if most is None else stage(request.dataset, staged, most)
+    if most is None:
+        return look(request.dataset, None, Look())
+    return copy(request.dataset, staged, most)
 
 
 def _refuse_nonsense(request: Request) -> None:

@@ -31,6 +31,7 @@ class Claimed:
     """A dataset, where its claim and its profile lie, and what the verifier expects of it.
 
     `index` is the file in which this user remembers what was read; `full` reads all the same.
+    `look` is how the bytes are walked, those of a store for one; an index and parts are of a disk.
     `tick` hears how many bytes of how many are done.
     """
 
@@ -44,6 +45,7 @@ class Claimed:
     profile: Path | None = None
     index: Path | None = None
     full: bool = False
+    look: Callable[[Path, int | None, Look], Walked] = take
     tick: Callable[[int, int], None] = lambda done, total: None
 
 
@@ -55,7 +57,7 @@ def verify(claimed: Claimed) -> Proof:
     files, size = (manifest.snapshot.files, manifest.snapshot.size) if manifest else ((), 0)
     with _index(claimed) as index:
         look = Look(index=index, tick=_counting(claimed, size), claimed=files)
-        walked = take(claimed.dataset, size + SLACK if manifest else None, look)
+        walked = claimed.look(claimed.dataset, size + SLACK if manifest else None, look)
     proof = prove(walked, signed, claimed.trust, expect)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
@@ -72,6 +74,8 @@ def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, 
     """
     if claimed.index:
         raise UsageError("--index: serves the whole only; what is asked for of a part is read")
+    if claimed.look is not take:
+        raise UsageError("--files, --range: are of what lies on a disk; a store is read whole")
     manifest = standing_claim(claimed)
     chunks = chosen(manifest.snapshot, files, ranges)
     if not chunks:
@@ -132,6 +136,8 @@ def _expectation(claimed: Claimed) -> Expectation:
 def _index(claimed: Claimed) -> AbstractContextManager[Index | None]:
     if claimed.index is None:
         return nullcontext()
+    if claimed.look is not take:
+        raise UsageError("--index: is of what lies on a disk; a store is read every time")
     return opened(claimed.index, claimed.dataset, draw(PURPOSE), full=claimed.full)
 
 

@@ -437,14 +437,14 @@ def _directory(
 ) -> Iterator[_Found]:
     """Walk one directory by its descriptor, which is closed at the end."""
     try:
-        refused = set(_twins(names))
+        refused = set(twins(names))
         for name in names:
             path = prefix + unicodedata.normalize("NFC", name)
             if only is not None and path not in only:
                 continue
             status = _look(descriptor, name)
             mode = status.st_mode if status else 0
-            code = "name-collision" if name in refused else _refusal(name, path, mode)
+            code = "name-collision" if name in refused else name_refusal(name, path, mode)
             if code:
                 unsafe.append(Difference(code=code, path=path))
             elif stat.S_ISDIR(mode):
@@ -502,8 +502,11 @@ def _look(directory: int, name: str) -> os.stat_result | None:
         return None
 
 
-def _refusal(name: str, path: str, mode: int) -> str:
-    """Why an entry is not to be opened, or nothing; the first reason found."""
+def name_refusal(name: str, path: str, mode: int) -> str:
+    """Why an entry is not to be opened, or nothing; the first reason found.
+
+    `name` is the last part of `path`, and `mode` its kind as in a status.
+    """
     plain = _PLAIN.fullmatch(name)
     if not plain and any(map(is_control, name)):
         return "name-unprintable"
@@ -524,11 +527,13 @@ def _is_too_long(path: str) -> bool:
 
 
 def _is_deceptive(name: str) -> bool:
+    if not name:
+        return True
     hidden_in_it = any(c in DECEPTIVE for c in name) or "\\" in name
     return hidden_in_it or name[-1] in ". " or name[1:2] == ":"
 
 
-def _twins(names: Sequence[str]) -> Iterator[str]:
+def twins(names: Sequence[str]) -> Iterator[str]:
     """Names that another system, or another eye, would take for each other."""
     if all(map(str.isascii, names)) and len({name.lower() for name in names}) == len(names):
         return
