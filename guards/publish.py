@@ -97,6 +97,8 @@ def publish(
         envelope = replace(sign(document, key), listing=listing)
         _refuse_unreadable(envelope, path, manifest.snapshot)
         _write(path, envelope, (key, *more))
+        if listing is None:  # that of an earlier and larger version
+            listing_path(path).unlink(missing_ok=True)
     return path
 
 
