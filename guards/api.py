@@ -23,8 +23,10 @@ from guards.provenance.proof import Proof
 from guards.provenance.signing import Signer, load_private
 from guards.provenance.trust import Trust
 from guards.provenance.trust import load as _load_trust
-from guards.publish import Claim, beside, manifest_path, profile_path, publish
+from guards.publish import Claim, beside, manifest_path, profile_path, publish_at
+from guards.reencoded import retold
 from guards.release import Wanted
+from guards.remote import is_url, located
 from guards.scan import Progress, Request, Scanned
 from guards.scan import scan as _scan
 from guards.verdict import Policy, load_policy
@@ -45,13 +47,16 @@ def sign(
     expires: datetime | None = None,
     columns: Mapping[str, str] | None = None,
     profile: PathLike | None = None,
+    content: bool = False,
     out: PathLike | None = None,
-) -> Path:
+) -> Path | str:
     """Claim a dataset, and its profile if there is one, and sign the claim.
+
+    With `content` the rows of each table are named too, in any order: `guards.data.content`.
 
     `key`, and `more` who sign it too, are PEM files or whatever has a `public` key and signs: a key
     in a KMS or an HSM, or an encrypted file as `load_private(path, lambda path: [passphrase])`.
-    Returns where the manifest is.
+    `dataset` is a path, or the URL of one in a store. Returns where the manifest is.
     """
     claim = Claim(
         name=parse_name(name),
@@ -60,9 +65,12 @@ def sign(
         expires=expires,
         columns=columns or {},
         profile=_path(profile),
+        content=content,
     )
     others = [_signer(one) for one in more]
-    return publish(Path(dataset), claim, _signer(key), _path(out), more=others)
+    with located(dataset) as found:
+        written = publish_at(found, claim, _signer(key), _path(out), more=others)
+    return written if is_url(written) else Path(written)
 
 
 def verify(
@@ -76,26 +84,30 @@ def verify(
     state: PathLike | None = None,
     index: PathLike | None = None,
     full: bool = False,
+    content: bool = False,
 ) -> Proof:
     """Hold bytes against their signed claim; the proof is true when nothing stands against it.
 
     `index` is a file in which this user remembers what was read, so that the next time costs what
-    changed; `full` reads every byte all the same.
+    changed; `full` reads every byte all the same. With `content` files that differ are decoded, in
+    a process of their own, to tell those that were re-encoded; they are refused all the same.
     """
-    return _verify(
-        Claimed(
-            dataset=Path(dataset),
-            manifest=_path(manifest) or manifest_path(Path(dataset)),
+    with located(dataset) as found:
+        claimed = Claimed(
+            dataset=found.path,
+            manifest=_path(manifest) or manifest_path(found.path),
             trust=_trust(trust, state),
             name=_name(name),
             version=version,
             at=at,
             state=Memory(Path(state)) if state else None,
-            profile=profile_path(Path(dataset)),
+            profile=profile_path(found.path),
             index=_path(index),
             full=full,
+            look=found.look,
         )
-    )
+        proof = _verify(claimed)
+        return retold(proof, found) if content and not proof else proof
 
 
 def scan(

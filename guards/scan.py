@@ -43,6 +43,7 @@ from guards.provenance import ledger
 from guards.provenance.checkpoint import Checkpoint
 from guards.provenance.ledger import Log
 from guards.provenance.lines import Entry
+from guards.provenance.listing import read_claim
 from guards.provenance.logproof import SUFFIX, prove_record
 from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.manifest import parse as parse_manifest
@@ -50,11 +51,12 @@ from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
 from guards.provenance.roles import Roles
 from guards.provenance.signing import Signer, parse_envelope
-from guards.provenance.snapshot import Walked, stage, take
+from guards.provenance.snapshot import Look, Walked
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path, profile_path
 from guards.record import Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
+from guards.remote import Located, Remote
 from guards.text import printable
 from guards.verdict import Decision, Policy, Verdict, judge
 from guards.waiving import Waivers, handed_in
@@ -68,7 +70,10 @@ PROOF = f"record{SUFFIX}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything a scan is told; `trust`, `policy` and keys are the verifier's."""
+    """Everything a scan is told; `trust`, `policy` and keys are the verifier's.
+
+    Of a dataset in a store, `remote`, there lies at `dataset` only what the store has beside it.
+    """
 
     dataset: Path
     policy: Policy
@@ -88,6 +93,12 @@ class Request:
     seed: int | None = None
     release: Wanted | None = None
     waivers: tuple[Path, ...] = ()
+    remote: Remote | None = None
+
+    @property
+    def located(self) -> Located:
+        """The dataset, and how its bytes are looked at."""
+        return Located(path=self.dataset, remote=self.remote)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +194,13 @@ def _release(request: Request, made: Made, written: bytes, moment: datetime) -> 
 
 def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetime) -> Walked:
     """Copy what is to be decoded; what no trusted key claims is only named, where it lies."""
+    copy, look = request.located.copy, request.located.look
     if request.trust is None:
-        return stage(request.dataset, staged)
+        return copy(request.dataset, staged, None)
     most = room(signed, request.trust, moment)
-    return take(request.dataset) if most is None else stage(request.dataset, staged, most)
+    if most is None:
+        return look(request.dataset, None, Look())
+    return copy(request.dataset, staged, most)
 
 
 def _refuse_nonsense(request: Request) -> None:
@@ -216,7 +230,7 @@ def _is_run(out: Path) -> bool:
 
 def _signed(request: Request) -> bytes | None:
     path = request.manifest or manifest_path(request.dataset)
-    signed = read_document(path)
+    signed = read_claim(path)
     if request.manifest and signed is None:
         raise UsageError(f"manifest {path}: there is no such file")
     return signed

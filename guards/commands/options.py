@@ -23,6 +23,13 @@ Commands = argparse._SubParsersAction
 PART = 10
 
 
+def dataset_option(text: str) -> Path | str:
+    """A dataset: a path, or the URL of one in a store as it was written."""
+    from guards.remote import is_url
+
+    return text if is_url(text) else Path(text)
+
+
 def command(
     commands: Commands[argparse.ArgumentParser],
     name: str,

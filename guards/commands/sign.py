@@ -12,6 +12,7 @@ from guards.commands.options import (
     Options,
     column_role,
     command,
+    dataset_option,
     passphrase_option,
     private_key,
 )
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = command(commands, "sign", _run_sign, "claim a dataset and sign the claim")
-    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("dataset", type=dataset_option, metavar="DATASET")
     parser.add_argument(
         "--key",
         type=Path,
@@ -53,6 +54,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
     parser.add_argument("--expires", metavar="T")
     parser.add_argument("--profile", type=Path, metavar="F", help="claim this profile of it, too")
+    parser.add_argument(
+        "--content", action="store_true", help="name the rows, too, to tell a re-encoded file"
+    )
     parser.add_argument("--out", type=Path, metavar="F")
     passphrase_option(parser)
 
@@ -60,7 +64,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def _run_sign(options: Options) -> int:
     from guards.provenance.manifest import Source, parse_name
     from guards.provenance.trust import parse_time
-    from guards.publish import Claim, publish
+    from guards.publish import Claim, publish_at
+    from guards.remote import located
 
     if options.add:
         return _run_countersign(options)
@@ -78,10 +83,12 @@ def _run_sign(options: Options) -> int:
         expires=parse_time(options.expires) if options.expires else None,
         columns=dict(column_role(text) for text in options.column),
         profile=options.profile,
+        content=options.content,
     )
     key, *more = [private_key(options, path) for path in options.key]
-    path = publish(options.dataset, claim, key, options.out, more=more)
-    console.result({"manifest": str(path)}, f"signed {options.dataset}: {path}", options.format)
+    with located(options.dataset) as found:
+        path = publish_at(found, claim, key, options.out, more=more)
+    console.result({"manifest": path}, f"signed {options.dataset}: {path}", options.format)
     return 0
 
 
@@ -122,6 +129,8 @@ def _run_countersign(options: Options) -> int:
 
     if options.from_claim:
         raise UsageError("--add signs the claim that is there; --from-claim is for a new one")
+    if not isinstance(options.dataset, Path):
+        raise UsageError("--add signs a claim on a disk; fetch the dataset and its manifest")
     said = (options.name, options.dataset_version, options.expires, options.source or None)
     if any(one is not None for one in said):
         raise UsageError("--add signs the claim that is there: it has a name, a version and dates")

@@ -2,8 +2,9 @@
 
 A state directory holds one small file for each (name, partition) with the highest version seen,
 one for each log with where it stood, `trust.json` with the newest metadata of a trust of the full
-form, and `clock.json` with the latest time. Without one, history is reported as `first-use`: nobody is told that there was no rollback by
-somebody who cannot know. A pinned version is checked without touching the memory.
+form, and `clock.json` with the latest time. Without one, history is reported as `first-use`: nobody
+is told that there was no rollback by somebody who cannot know. A pinned version is checked without
+touching the memory.
 """
 
 from __future__ import annotations

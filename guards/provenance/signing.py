@@ -18,7 +18,7 @@ import binascii
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,11 +99,15 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A DSSE envelope, parsed but not yet believed."""
+    """A DSSE envelope, parsed but not yet believed.
+
+    `listing` is where a manifest's list of files would lie, as whoever read the envelope says.
+    """
 
     payload_type: str
     payload: bytes
     signatures: tuple[tuple[str, bytes], ...]
+    listing: Path | None = field(default=None, compare=False)
 
     def to_json(self) -> bytes:
         """The envelope in its canonical form, one line."""
@@ -234,7 +238,8 @@ def add_signature(envelope: Envelope, key: Signer) -> Envelope:
 
 def parse_envelope(data: bytes, what: str = "envelope") -> Envelope:
     """Read an untrusted DSSE envelope; the payload stays bytes."""
-    return envelope(Node(loads(data, what, long_text=("payload",), most=MAX_MARKS).value, what))
+    document = loads(data, what, long_text=("payload",), most=MAX_MARKS).value
+    return replace(envelope(Node(document, what)), listing=getattr(data, "listing", None))
 
 
 def envelope(top: Node) -> Envelope:

@@ -22,7 +22,7 @@ from pathlib import Path
 from guards.api import scan
 from guards.digest import Digest
 from guards.errors import GateRefused, UsageError
-from guards.files import directory_at_once, read_document, write_atomically
+from guards.files import directory_at_once, write_atomically
 from guards.gate import Admitted, Terms, require_pass
 from guards.made import What, log_model
 from guards.provenance import ledger
@@ -35,6 +35,7 @@ from guards.provenance.collection import (
     strangers,
 )
 from guards.provenance.lines import Entry
+from guards.provenance.listing import copy_listing, listing_path, read_claim
 from guards.provenance.manifest import Manifest, Name, parse
 from guards.provenance.memory import Memory
 from guards.provenance.signing import load_private, parse_envelope
@@ -136,6 +137,7 @@ def admit_batch(deployment: Deployment, key: str) -> Admitted:
     signed = _bound(manifest_path(deployment.batch(key)), admitted)
     kept = _kept_manifest(deployment, admitted)
     kept.parent.mkdir(exist_ok=True)
+    copy_listing(signed, kept)
     write_atomically(kept, signed, mode=0o444)
     return admitted
 
@@ -163,7 +165,8 @@ def assemble_training_set(deployment: Deployment) -> Assembled:
         parents=collection.parents,
         columns=_agreed_columns(laid),
     )
-    manifest_path(deployment.training_data).unlink(missing_ok=True)
+    for beside in (before := manifest_path(deployment.training_data), listing_path(before)):
+        beside.unlink(missing_ok=True)
     publish(deployment.training_data, claim, load_private(deployment.deriver_key))
     left_out = tuple(str(entry.name) for entry in entries if entry not in kept)
     return Assembled(collection=collection, version=claim.version, left_out=left_out)
@@ -230,7 +233,7 @@ def _kept_manifest(deployment: Deployment, admitted: Admitted) -> Path:
 def _bound(path: Path, admitted: Admitted) -> bytes:
     """The bytes of a manifest, if they are those that the record names."""
     try:
-        signed = read_document(path)
+        signed = read_claim(path)
     except UsageError as error:
         raise GateRefused([f"manifest {path.name}: {error}"]) from error
     if signed is None or Digest.of(signed) != admitted.record.manifest:

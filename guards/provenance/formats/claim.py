@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from guards.digest import Digest
 from guards.errors import Malformed
-from guards.provenance.manifest import Name, is_plain
+from guards.provenance.entries import is_plain
+from guards.provenance.manifest import Name
 from guards.provenance.snapshot import MAX_PATH
 
 # Hexadecimal digits of each algorithm that a claim may name.
