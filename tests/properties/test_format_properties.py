@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from guards.digest import Digest
 from guards.errors import Malformed, Untrusted
 from guards.provenance import flat
+from guards.provenance.entries import is_plain
 from guards.provenance.formats import SIGNED, UNSIGNED, bagit, checksums, oms, slsa, tell, vsa
 from guards.provenance.formats.claim import FlatDigest, ForeignClaim
 from guards.provenance.formats.held import asked_of, hold
 from guards.provenance.formats.intoto import Resource
-from guards.provenance.manifest import Derivation, Manifest, is_plain, parse_name
+from guards.provenance.manifest import Derivation, Manifest, parse_name
 from guards.provenance.schemes import OPTIONS
 from guards.provenance.signing import PrivateKey, parse_envelope, sign, signers
 from guards.provenance.snapshot import Entry, Snapshot
