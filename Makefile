@@ -5,11 +5,12 @@ BENCH := build/bench
 export GX_ANALYTICS_ENABLED := false
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: help setup peers demo test ui lint format bench clean
+.PHONY: help setup peers demo test fuzz ui lint format bench clean
 
 help:
 	@echo "make demo   play the whole story on real data and write the pages under demo/"
 	@echo "make test   run the tests"
+	@echo "make fuzz   let atheris look for bytes that break a parser; SECONDS_EACH=60, on Linux"
 	@echo "make ui     open the Dagster UI on the same samples"
 	@echo "make lint   ruff and mypy"
 	@echo "make peers  install other people's tools, which tests of interoperation then run beside ours"
@@ -32,6 +33,16 @@ demo: $(READY)
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# One find does not end the others; what was found lies in build/fuzz.
+SECONDS_EACH ?= 60
+fuzz: $(READY)
+	@$(BIN)/python -m pip install --quiet 'atheris==3.0.0'
+	@failed=; for target in $$($(BIN)/python tests/fuzzing/fuzz.py --list); do \
+	  echo "== $$target"; \
+	  $(BIN)/python tests/fuzzing/fuzz.py $$target -max_total_time=$(SECONDS_EACH) -timeout=10 \
+	    -artifact_prefix=build/fuzz/$$target- || failed="$$failed $$target"; \
+	done; [ -z "$$failed" ] || { echo "found:$$failed"; exit 1; }
 
 ui: $(READY)
 	@$(BIN)/python -m pipelines.ui
