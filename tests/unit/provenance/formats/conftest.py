@@ -15,7 +15,8 @@ from guards.provenance.signing import PrivateKey, generate, load_private
 from guards.provenance.trust import Trust, TrustedKey
 
 ROOT = Path(__file__).parents[4]
-# Signs or verifies DATASET with SIGNATURE; for shards the size is given.
+# Signs or verifies DATASET with SIGNATURE; for shards the size is given. "ask" prints which of many
+# datasets verify, each by the signature of its name.
 PEER = """
 import pathlib, sys
 from model_signing import hashing, signing, verifying
@@ -24,7 +25,15 @@ dataset, signature, key = map(pathlib.Path, (dataset, signature, key))
 config = hashing.Config()
 if shard != "0":
     config = config.use_shard_serialization(shard_size=int(shard))
-if verb == "sign":
+if verb == "ask":
+    for each in sorted(dataset.iterdir()):
+        verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)
+        try:
+            verifier.verify(each, signature.joinpath(each.name))
+        except Exception:
+            continue
+        print(each.name)
+elif verb == "sign":
     signer = signing.Config().use_elliptic_key_signer(private_key=key)
     signer.set_hashing_config(config).sign(dataset, signature)
 else:
