@@ -232,6 +232,7 @@ class TestSlsa:
         made = parse(parse_envelope(Path("clean.manifest.json").read_bytes()))
         assert f"made from parent toadstoneTree1:{made.derivation.parent.hex}" in told
         assert "note: method release-clean" in told
+        assert "CLAIM of slsa provenance v1 about acme/flights/2013-01 version 2, signed by" in told
         for more, says in (
             ("--name acme/other", "not about acme/other"),
             ("--dataset-version 7", "binds version 2, not version 7"),
