@@ -15,8 +15,8 @@ from guards.provenance.signing import PrivateKey, generate, load_private
 from guards.provenance.trust import Trust, TrustedKey
 
 ROOT = Path(__file__).parents[4]
-# Signs or verifies DATASET with SIGNATURE; for shards the size is given. "ask" prints which of many
-# datasets verify, each by the signature of its name.
+# Signs or verifies DATASET with SIGNATURE; for shards the size is given. "ask" prints which of a few
+# datasets verify, each by the signature of its name; "statement" asks the library of in-toto.
 PEER = """
 import pathlib, sys
 from model_signing import hashing, signing, verifying
@@ -33,6 +33,16 @@ if verb == "ask":
         except Exception:
             continue
         print(each.name)
+elif verb == "statement":
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+    from in_toto_attestation.v1 import statement, statement_pb2
+    parsed = json_format.Parse(dataset.read_text(), statement_pb2.Statement())
+    statement.Statement.copy_from_pb(parsed).validate()
+    if parsed.predicate_type == "https://slsa.dev/provenance/v1":
+        predicate = json_format.MessageToDict(parsed.predicate)
+        json_format.ParseDict(predicate, provenance_pb2.Provenance())
+    print(parsed.predicate_type)
 elif verb == "sign":
     signer = signing.Config().use_elliptic_key_signer(private_key=key)
     signer.set_hashing_config(config).sign(dataset, signature)
