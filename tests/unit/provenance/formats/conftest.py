@@ -15,7 +15,7 @@ from guards.provenance.signing import PrivateKey, generate, load_private
 from guards.provenance.trust import Trust, TrustedKey
 
 ROOT = Path(__file__).parents[4]
-# Signs or verifies DATASET with SIGNATURE; for shards the size is given. "ask" prints which of a few
+# Signs or verifies DATASET with SIGNATURE, in shards of a size. "ask" prints which of many
 # datasets verify, each by the signature of its name; "statement" asks the library of in-toto.
 PEER = """
 import pathlib, sys
