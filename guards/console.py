@@ -205,7 +205,9 @@ def foreign(found: Held, dataset: str, form: str) -> None:
     else:
         by = f"signed by {', '.join(key[:16] for key in vouched)}" if vouched else "unsigned"
         told = files if claim.files else "the whole dataset by its root"
-        print(printable(f"CLAIM of {claim.form}, {by}, holds: {told}; it is no PASS"))
+        version = "" if claim.version is None else f" version {claim.version}"
+        name = f" about {claim.name}{version}" if claim.name else ""
+        print(printable(f"CLAIM of {claim.form}{name}, {by}, holds: {told}; it is no PASS"))
     for note in claim.notes:
         print(printable(f"  note: {note}"))
     for limit in claim.limits:

@@ -97,7 +97,7 @@ def _read(file: OpenFile, asked: Callable[[str, int], Wanted]) -> Flat:
     whole = {name: hashlib.new(name) for name in dict.fromkeys((*wanted.algorithms, "sha256"))}
     tree = Hasher() if file.size > CHUNK else None
     parts = _Parts(wanted.parts)
-    buffer, offset = memoryview(bytearray(_BUFFER)), 0
+    buffer, offset = memoryview(bytearray(min(file.size, _BUFFER))), 0
     while offset < file.size:
         count = os.preadv(file.descriptor, [buffer[: file.size - offset]], offset)
         if not count:

@@ -1,7 +1,7 @@
 """Attacks on foreign claims: what they cannot bind is refused by ours, or said where it cannot be.
 
 Each builds the attack on real files, with bundles that a trusted key signed. What the released
-model-signing answers to the same is in the comments, from runs of version 1.1.1.
+model-signing answers to the same is asked in tests/unit/provenance/formats/test_oms.py.
 """
 
 from __future__ import annotations
@@ -75,12 +75,10 @@ def test_the_claim_itself_holds(dataset, form):
 @pytest.mark.parametrize(
     ("attack", "code"),
     [
-        # All of these model-signing takes: its ignore list, its shards or its walk leave them out.
         (lambda top: _write(top / ".git" / "evil.py", "import os"), "hidden"),
         (lambda top: _write(top / ".gitattributes", "* -text"), "hidden"),
         (lambda top: (top / "empty").mkdir(), "empty-directory"),
         (lambda top: _write(top / "empty.csv", ""), "extra-file"),
-        # And these it refuses, as we do.
         (lambda top: _write(top / "c.csv", "x"), "extra-file"),
         (lambda top: (top / "a.csv").unlink(), "missing-file"),
         (lambda top: _write(top / "a.csv", "x\n9\n"), "changed-file"),

@@ -102,6 +102,16 @@ class TestChecksums:
     def test_a_wrong_line_is_told(self, here, capsys, line, says):
         assert says in run(line, capsys, 2)
 
+    def test_a_dataset_that_is_one_file(self, here, capsys):
+        one = hashlib.sha256(Path("batch/a.parquet").read_bytes()).hexdigest()
+        Path("batch/ONE").write_text(f"{one}  a.parquet\n")
+        Path("ONE").write_text(f"{one}  batch/a.parquet\n")
+        for claim in ("batch/ONE", "ONE"):
+            told = run(f"verify batch/a.parquet --claim {claim}", capsys, 10)
+            assert "1 of 1 files" in told
+        told = run("verify batch/a.parquet --claim SHA256SUMS", capsys, 12)
+        assert "missing-file: more/b.parquet" in told
+
     def test_a_bag(self, here, capsys):
         bag = Path("bag")
         shutil.copytree("batch", bag / "data")
@@ -222,6 +232,7 @@ class TestSlsa:
         made = parse(parse_envelope(Path("clean.manifest.json").read_bytes()))
         assert f"made from parent toadstoneTree1:{made.derivation.parent.hex}" in told
         assert "note: method release-clean" in told
+        assert "CLAIM of slsa provenance v1 about acme/flights/2013-01 version 2, signed by" in told
         for more, says in (
             ("--name acme/other", "not about acme/other"),
             ("--dataset-version 7", "binds version 2, not version 7"),

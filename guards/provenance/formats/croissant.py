@@ -11,7 +11,7 @@ https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from guards.provenance.formats.claim import (
     UNSIGNED,
@@ -27,17 +27,19 @@ from guards.provenance.strictjson import Node, loads
 
 VERSIONS = {f"http://mlcommons.org/croissant/{version}": version for version in ("1.0", "1.1")}
 _SCHEMA, _CROISSANT = "https://schema.org/", "http://mlcommons.org/croissant/"
-# The keys read here, and what each of them has to stand for.
-_TERMS = {
-    **{key: _SCHEMA + key for key in ("distribution", "contentUrl", "contentSize", "sha256")},
-    **{key: _CROISSANT + key for key in ("md5", "isLiveDataset")},
-    "containedIn": _SCHEMA + "containedIn",
-    "conformsTo": "http://purl.org/dc/terms/conformsTo",
-}
+# The keys read here. Contexts disagree on whose some of them are (`containedIn` is schema.org's by
+# the context of 1.0, Croissant's by that of 1.1); what they call it has to stay the same.
+_TERMS = frozenset(
+    {
+        *("distribution", "contentUrl", "contentSize", "sha256", "md5"),
+        *("isLiveDataset", "containedIn", "conformsTo"),
+    }
+)
 _PREFIXES = {"sc": _SCHEMA, "cr": _CROISSANT, "dct": "http://purl.org/dc/terms/"}
 # Some descriptions are long, and none of them is read.
 LONG = ("description", "citeAs", "license", "creator", "keywords", "recordSet")
-_FILE, _SET = ("cr:FileObject", "sc:FileObject", "FileObject"), ("cr:FileSet", "sc:FileSet")
+_FILE = frozenset({"cr:FileObject", "sc:FileObject", "FileObject"})
+_SET = frozenset({"cr:FileSet", "sc:FileSet", "FileSet"})
 _BYTES = re.compile(r"(\d{1,16})(?: ?(?:B|bytes))?")
 _ROUNDED = re.compile(r"\d+(?:\.\d+)? ?[kKMGTP]i?B")
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -47,10 +49,11 @@ def read(data: bytes) -> ForeignClaim:
     """The claim in a Croissant description; paths are relative to where the description lies."""
     top = Node(loads(data, "croissant", long_text=LONG).value, "")
     _refuse_other_meaning(top)
+    _refuse_other_spelling(top)
     version = _version(top.of("conformsTo"))
     live = flag.flag() if (flag := top.optional("isLiveDataset")) else False
     distribution = top.optional("distribution")
-    nodes = list(distribution.each()) if distribution else []
+    nodes = list(_several(distribution)) if distribution else []
     files = listed(_files(nodes))
     return ForeignClaim(
         form=f"croissant {version}",
@@ -60,10 +63,14 @@ def read(data: bytes) -> ForeignClaim:
     )
 
 
+def _several(node: Node) -> Iterator[Node]:
+    """JSON-LD's way with lists: one value stands for a list of one."""
+    yield from node.each() if isinstance(node.value, list) else (node,)
+
+
 def _version(node: Node) -> str:
     """The version out of `conformsTo`, one text or several, of which one must be Croissant's."""
-    told = [node] if isinstance(node.value, str) else list(node.each())
-    found = [VERSIONS[each.text()] for each in told if each.text() in VERSIONS]
+    found = [VERSIONS[each.text()] for each in _several(node) if each.text() in VERSIONS]
     if len(found) != 1:
         node.refuse(f"must name one of {', '.join(VERSIONS)}")
     return found[0]
@@ -72,37 +79,66 @@ def _version(node: Node) -> str:
 def _refuse_other_meaning(top: Node) -> None:
     """Refuse a context that turns a key of ours into another, wherever it stands."""
     context = top.of("@context")
-    for part in context.each() if isinstance(context.value, list) else (context,):
+    for part in _several(context):
         if isinstance(part.value, str):
             continue  # a remote context is not fetched; keys have the specification's meaning
         for key, meaning in part.items():
-            if key in _PREFIXES and meaning.value != _PREFIXES[key]:
+            if key.startswith("@"):
+                continue  # JSON-LD's own, of which @vocab alone gives keys a meaning
+            if key in _PREFIXES and _one_scheme(meaning.text()) != _one_scheme(_PREFIXES[key]):
                 meaning.refuse(f"the prefix {key!r} must stand for {_PREFIXES[key]}")
-            if key in _TERMS and _expanded(meaning) != _TERMS[key]:
-                meaning.refuse(f"the key {key!r} must stand for {_TERMS[key]}")
+            iri = _expanded(meaning)
+            if key not in _TERMS and _last(iri) in _TERMS:
+                meaning.refuse(f"{key!r} would be another name of a key that is read")
+            if key in _TERMS and iri not in _meanings(key):
+                meaning.refuse(f"the key {key!r} must stand for {' or '.join(_meanings(key))}")
         vocabulary = part.optional("@vocab")
-        if vocabulary and vocabulary.text() not in (_SCHEMA, "http://schema.org/"):
+        if vocabulary and _one_scheme(vocabulary.text()) != _one_scheme(_SCHEMA):
             vocabulary.refuse(f"must be {_SCHEMA}")
 
 
+def _meanings(key: str) -> list[str]:
+    return [_one_scheme(prefix + key) for prefix in _PREFIXES.values()]
+
+
+def _one_scheme(iri: str) -> str:
+    """Both schemes are in use for the same names; nothing is fetched from either."""
+    return f"https://{iri.removeprefix('http://')}" if iri.startswith("http://") else iri
+
+
+def _last(iri: str) -> str:
+    return re.split(r"[:/#]", iri)[-1]
+
+
 def _expanded(meaning: Node) -> str:
-    text = meaning.of("@id").text() if isinstance(meaning.value, dict) else meaning.text()
+    """The IRI that a context gives to a key; nothing where it only says how values are written."""
+    told = meaning.optional("@id") if isinstance(meaning.value, dict) else meaning
+    text = told.text() if told and told.value is not None else ""
     prefix, colon, rest = text.partition(":")
-    return _PREFIXES[prefix] + rest if colon and prefix in _PREFIXES else text
+    return _one_scheme(_PREFIXES[prefix] + rest if colon and prefix in _PREFIXES else text)
+
+
+def _refuse_other_spelling(node: Node) -> None:
+    for key in node.mapping():
+        if key not in _TERMS and _last(key) in _TERMS:
+            node.refuse(f"{key!r} is another spelling of a key; write it without a prefix")
 
 
 def _files(nodes: list[Node]) -> Iterator[ClaimedFile]:
     for node in nodes:
-        for key in node.mapping():
-            if key not in _TERMS and key.rpartition(":")[2].rpartition("/")[2] in _TERMS:
-                node.refuse(f"{key!r} is another spelling of a key; write it without a prefix")
+        _refuse_other_spelling(node)
         if "@context" in node.mapping():
             node.refuse("has a context of its own")
-        kind = node.of("@type").text()
-        if kind in _FILE and node.optional("containedIn") is None:
+        if _is_file(node) and node.optional("containedIn") is None:
             yield _file(node)
-        elif kind not in (*_FILE, *_SET, "FileSet"):
-            node.of("@type").refuse("is neither cr:FileObject nor cr:FileSet")
+
+
+def _is_file(node: Node) -> bool:
+    """Whether it is a file and not a set of files; it has to be one of the two."""
+    kinds = {each.text() for each in _several(node.of("@type"))}
+    if bool(kinds & _FILE) is bool(kinds & _SET):
+        node.of("@type").refuse("is neither cr:FileObject nor cr:FileSet, or both")
+    return bool(kinds & _FILE)
 
 
 def _file(node: Node) -> ClaimedFile:
@@ -138,10 +174,6 @@ def _notes(nodes: list[Node], files: tuple[ClaimedFile, ...], *, live: bool) -> 
     if live:
         told = f"; {bare} of its files have no checksum" if bare else ""
         yield f"it is a live dataset: whoever publishes it may change it{told}"
-    inside = sum(1 for node in nodes if _lies_inside(node.mapping()))
+    inside = sum(not _is_file(node) or "containedIn" in node.mapping() for node in nodes)
     if inside:
         yield f"{inside} entries lie inside of others or are sets of files: they have no digest"
-
-
-def _lies_inside(entry: Mapping[str, object]) -> bool:
-    return "containedIn" in entry or entry.get("@type") not in _FILE

@@ -34,7 +34,12 @@ _PAIR = re.compile(r"(- |  )([a-z0-9_]{1,40}):(?: (.*))?")
 _PLAIN = re.compile(r"[A-Za-z0-9_./][^#\t\"'\\]*")
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _NUMBER = re.compile(r"\d{1,16}")
-_KNOWN = frozenset({"path", "md5", "hash", "size", "nfiles", "isexec", "cache", "persist", "desc"})
+_KNOWN = frozenset(
+    {
+        *("path", "md5", "hash", "size", "nfiles", "isexec", "cache", "persist", "desc"),
+        *("remote", "type"),
+    }
+)
 
 
 def read(data: bytes) -> ForeignClaim:

@@ -8,6 +8,7 @@ https://slsa.dev/spec/v1.0/verification_summary
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, unquote
@@ -34,6 +35,7 @@ PASSED, FAILED = "PASSED", "FAILED"
 # SLSA leaves names without its own prefix to others; its `FAILED` is a level, too.
 LEVEL = "TOADSTONE_PASS"
 _SCHEME = "toadstone:"
+_FRACTION = re.compile(r"(?<=\d)\.\d{1,9}Z\Z", re.ASCII)
 LIMITS = (
     "it repeats a verdict without the rules, the evidence or the seed: those are in the record",
     "it has no expiry, and no gate of ours takes it in the place of the record",
@@ -105,11 +107,16 @@ def parse(verified: Envelope) -> Summary:
         passed=result.text() == PASSED,
         resource=node.of("resourceUri").text(),
         policy=resource(node.of("policy")),
-        time=node.of("timeVerified").time(),
+        time=_second(node.of("timeVerified")).time(),
         inputs=tuple(map(resource, inputs.each())) if inputs else (),
         verifier=node.of("verifier").of("id").text(),
         levels=levels,
     )
+
+
+def _second(node: Node) -> Node:
+    """A time without its fraction of a second, which others write."""
+    return Node(_FRACTION.sub("Z", node.text()), node.where)
 
 
 def read(verified: Envelope) -> ForeignClaim:

@@ -15,7 +15,8 @@ from guards.provenance.signing import PrivateKey, generate, load_private
 from guards.provenance.trust import Trust, TrustedKey
 
 ROOT = Path(__file__).parents[4]
-# Signs or verifies DATASET with SIGNATURE; for shards the size is given.
+# Signs or verifies DATASET with SIGNATURE, in shards of a size. "ask" prints which of many
+# datasets verify, each by the signature of its name; "statement" asks the library of in-toto.
 PEER = """
 import pathlib, sys
 from model_signing import hashing, signing, verifying
@@ -24,7 +25,25 @@ dataset, signature, key = map(pathlib.Path, (dataset, signature, key))
 config = hashing.Config()
 if shard != "0":
     config = config.use_shard_serialization(shard_size=int(shard))
-if verb == "sign":
+if verb == "ask":
+    for each in sorted(dataset.iterdir()):
+        verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)
+        try:
+            verifier.verify(each, signature.joinpath(each.name))
+        except Exception:
+            continue
+        print(each.name)
+elif verb == "statement":
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+    from in_toto_attestation.v1 import statement, statement_pb2
+    parsed = json_format.Parse(dataset.read_text(), statement_pb2.Statement())
+    statement.Statement.copy_from_pb(parsed).validate()
+    if parsed.predicate_type == "https://slsa.dev/provenance/v1":
+        predicate = json_format.MessageToDict(parsed.predicate)
+        json_format.ParseDict(predicate, provenance_pb2.Provenance())
+    print(parsed.predicate_type)
+elif verb == "sign":
     signer = signing.Config().use_elliptic_key_signer(private_key=key)
     signer.set_hashing_config(config).sign(dataset, signature)
 else:

@@ -48,6 +48,29 @@ def test_both_versions_alone_or_among_others(told):
     assert read(document(FILE, conformsTo=both)).form == f"croissant {told}"
 
 
+@pytest.mark.parametrize(
+    "context",
+    [
+        # That of version 1.1, which says whose `containedIn` is; and what people write.
+        {"containedIn": "cr:containedIn", "cr": "http://mlcommons.org/croissant/"},
+        {"sha256": "cr:sha256", "cr": "https://mlcommons.org/croissant/"},
+        {"sha256": {"@id": "sc:sha256"}, "sc": "http://schema.org/"},
+        {"@version": 1.1, "@vocab": "http://schema.org/", "name": {"@container": "@language"}},
+        "http://mlcommons.org/croissant/1.1",
+        ["http://mlcommons.org/croissant/1.1", {"distribution": "https://schema.org/distribution"}],
+    ],
+)
+def test_contexts_that_say_the_same(context):
+    inside = {"@type": "cr:FileObject", "contentUrl": "b.csv", "containedIn": {"@id": "a"}}
+    claim = read(document(FILE, inside, **{"@context": context}))
+    assert [file.path for file in claim.files] == ["data/a.csv"]
+
+
+def test_one_value_stands_for_a_list_of_one():
+    data = json.dumps({**TOP, "distribution": {**FILE, "@type": ["cr:FileObject", "x:More"]}})
+    assert read(data.encode()).files[0].strong
+
+
 def test_a_size_for_people_binds_nothing():
     assert read(document({**FILE, "contentSize": "1.2 MB"})).files[0].size is None
     assert read(document({**FILE, "contentSize": "117743"})).files[0].size == 117743
@@ -92,8 +115,15 @@ def test_what_lies_inside_of_an_archive_is_told_apart():
         (document({**FILE, "https://schema.org/contentUrl": "b"}), "another spelling of a key"),
         (document({**FILE, "@context": {"sha256": "cr:md5"}}), "has a context of its own"),
         (document({**FILE, "@type": "sc:Thing"}), "is neither cr:FileObject"),
+        (document({**FILE, "@type": ["cr:FileSet", "cr:FileObject"]}), "or both"),
         (document(FILE, conformsTo="http://mlcommons.org/croissant/9"), "must name one"),
-        (document(FILE, **{"@context": {"sha256": "cr:md5"}}), "must stand for https://schema.org"),
+        (document(FILE, **{"@context": {"sha256": "cr:md5"}}), "'sha256' must stand for"),
+        (document(FILE, **{"@context": {"x": "cr:sha256"}}), "another name of a key"),
+        (document(FILE, **{"@context": {"x": {"@id": "https://schema.org/distribution"}}}), "'x'"),
+        (document(FILE, **{"@context": {"name": 1}}), "must be a string"),
+        (document(FILE, **{"cr:isLiveDataset": True}), "'cr:isLiveDataset' is another spelling"),
+        (document(FILE, **{"sc:distribution": []}), "'sc:distribution' is another spelling"),
+        (document(FILE, **{"@context": {"md5": "http://evil.example/md5"}}), "'md5' must"),
         (document(FILE, **{"@context": [{"cr": "http://evil.example/"}]}), "the prefix 'cr' must"),
         (document(FILE, **{"@context": {"@vocab": "http://evil.example/"}}), "@vocab"),
         (document({**FILE, "sha256": 12}), "must be a string"),

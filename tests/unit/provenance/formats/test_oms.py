@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import shutil
 
 import pytest
 
@@ -235,6 +237,42 @@ def test_what_the_signer_chose_to_ignore_is_not_ignored(place):
     assert "its signer followed links; here they are refused" in found.claim.notes
     (place.dataset / "evil.py").write_text("import os")
     assert [p.code for p in held(place, path).refusals] == ["extra-file"]
+
+
+# What is done to the dataset after it was signed, and what the released 1.1.1 answers to that.
+ATTACKS = {
+    "nothing": (lambda top: None, True),
+    "changed": (lambda top: (top / "a.csv").write_text("x"), False),
+    "added": (lambda top: (top / "c.csv").write_text("x"), False),
+    "git": (lambda top: _put(top / ".git" / "evil.py"), True),
+    "gitattributes": (lambda top: _put(top / ".gitattributes"), True),
+    "directory": (lambda top: (top / "empty").mkdir(), True),
+    "hardlink": (lambda top: os.link(top / "a.csv", top.parent.parent / "elsewhere"), True),
+    "ignored": (lambda top: _put(top / "evil.py"), True),
+    "shards": (lambda top: (top / "empty.csv").touch(), True),
+}
+
+
+def _put(path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("import os")
+
+
+def test_what_the_released_tool_lets_pass_and_we_refuse(place, peer):
+    """A hard link is the one that we let pass too, and tell."""
+    tops, bundles, ours = place.home / "tops", place.home / "bundles", {}
+    bundles.mkdir()
+    for name, (attack, _) in ATTACKS.items():
+        bundle = shutil.copy(written(place, 100 if name == "shards" else None), bundles / name)
+        if name == "ignored":
+            forged(bundle, options(ignore_paths=["evil.py"]), place.key())
+        shutil.copytree(place.dataset, tops / name)
+        attack(tops / name)
+        asked = Asked(dataset=tops / name, claim=bundle, trust=place.trust(), name=NAME)
+        ours[name] = look(asked).holds
+    done = peer("ask", tops, bundles, place.pem().with_name("key.pub"), 0)
+    assert set(done.stdout.split()) == {name for name, (_, passes) in ATTACKS.items() if passes}
+    assert {name for name, holds in ours.items() if holds} == {"nothing", "hardlink"}
 
 
 class TestShards:

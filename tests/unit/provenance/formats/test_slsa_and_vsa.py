@@ -48,6 +48,15 @@ def provenance():
     return slsa.payload(MANIFEST, [("a.csv", FlatDigest("sha256", A))])
 
 
+@pytest.mark.parametrize("form", [slsa, vsa])
+def test_the_library_of_in_toto_takes_our_statements(place, peer, form):
+    """Its 0.9.3 has `verifiedLevels` as one text, where the specification has a list, as we do."""
+    path = place.home / "statement.json"
+    path.write_bytes(provenance() if form is slsa else vsa.payload(VERDICT))
+    done = peer("statement", path, "-", "-", 0)
+    assert done.stdout.strip() == form.PREDICATE, done.stderr
+
+
 class TestSlsa:
     def test_it_says_what_the_derivation_says(self, place):
         found = slsa.parse(envelope(place, provenance()))
@@ -127,6 +136,15 @@ class TestVsa:
         claim = vsa.read(envelope(place, vsa.payload(replace(VERDICT, passed=False))))
         assert claim.refused == "the verdict was FAILED"
         assert vsa.read(envelope(place, vsa.payload(VERDICT))).refused == ""
+
+    def test_a_time_with_a_fraction_of_a_second_is_read(self, place):
+        """As in the example of the specification: 1985-04-12T23:20:50.52Z."""
+
+        def edit(document):
+            document["predicate"]["timeVerified"] = "1985-04-12T23:20:50.52Z"
+
+        found = vsa.parse(envelope(place, vsa.payload(VERDICT), edit))
+        assert found.time == datetime(1985, 4, 12, 23, 20, 50, tzinfo=UTC)
 
     def test_names_survive_the_uri(self, place):
         odd = parse_name("acme/a b@c/\u00e9%")
