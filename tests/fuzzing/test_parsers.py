@@ -178,6 +178,10 @@ def public_pem() -> bytes:
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
+def default_policy() -> list[bytes]:
+    return [(verdict.BUILTIN / "default.toml").read_bytes()]
+
+
 TRUST = b"""version = 1
 [[key]]
 file = "key.pub"
