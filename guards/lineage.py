@@ -131,9 +131,9 @@ def _asked(graph: _Graph, asked: str) -> Iterator[str]:
     elif asked in graph.nodes:
         yield asked
     elif Path(asked).exists():
-        root = str(take(Path(asked)).snapshot.root)
-        if root in graph.nodes:
-            yield root
+        found = take(Path(asked)).snapshot
+        alone = [found.files[0].digest] if Path(asked).is_file() and found.files else []
+        yield from (str(one) for one in [found.root, *alone] if str(one) in graph.nodes)
     elif "://" in asked:
         start = asked.rstrip("/") + "/"
         sources = (node for node in graph.nodes.values() if node.kind == "source")

@@ -46,10 +46,18 @@ def log_model(
         UsageError: the key is no deriver's by the trust.
         NothingToExamine, UnsafeTree: there is no model, or not all of it would have a digest.
     """
+    return log_made(directory, trust, what, model_digest(model), records, key, passed=True)
+
+
+def model_digest(model: Path) -> Digest:
+    """The digest of a model: of one file its own, whatever it is called, else the root.
+
+    Raises NothingToExamine or UnsafeTree where there is none, or not all of it is in the digest.
+    """
     walked = take(model)
     if unsafe := [problem for problem in walked.unsafe if problem.code not in WARNINGS]:
         raise UnsafeTree(f"model {model} is not all in its digest: {unsafe[0]}")
-    return log_made(directory, trust, what, walked.snapshot.root, records, key, passed=True)
+    return walked.snapshot.files[0].digest if model.is_file() else walked.snapshot.root
 
 
 def log_made(

@@ -130,7 +130,14 @@ def test_the_auditor_needs_nothing_of_ours(shell: Shell) -> None:
     assert "Signature Verified Successfully" in told
     assert "rows.parquet: OK" in told
     assert told.split()[2] == told.splitlines()[1].split()[0], "the key id is as the guide says"
-    assert "ledger entries hold" in shell.run(blocks[1], KEY=key, PYTHONPATH="")
+    told = shell.run(blocks[1], PYTHONPATH="")
+    assert "ledger entries hold" in told
+    assert "the checkpoint is signed by trust/keys/" in told
+    checkpoint = shell.home / "ledger" / "checkpoint"
+    whole = checkpoint.read_text()
+    checkpoint.write_text(whole.replace("toadstone.dev", "toadstone.def"))
+    shell.run(blocks[1], status=1, PYTHONPATH="")
+    checkpoint.write_text(whole)
     producer = str(shell.home / "keys" / "producer" / "key.pub")
     about = {"MANIFEST": "flights/2026-02.manifest.json", "DATA": "flights/2026-02"}
     told = shell.run("\n".join(blocks[2:]), KEY=producer, PYTHONPATH="", **about)

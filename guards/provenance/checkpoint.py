@@ -55,7 +55,8 @@ class Checkpoint:
         own = tuple(mark for mark in self.note.marks if mark.name == self.origin)
         short = replace(self, note=replace(self.note, marks=own))
         if not own or len(short.text) > _EMBEDDED:
-            raise UsageError(f"the checkpoint of {self.origin} is too long to go into a record")
+            told = "has no signature of its own, or is too long to go into a record"
+            raise UsageError(f"the checkpoint of {self.origin} {told}")
         return short
 
 

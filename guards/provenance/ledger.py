@@ -201,7 +201,7 @@ def require_logger(stated: Checkpoint, trust: Trust, at: datetime) -> None:
     made_by = signed_by(stated, trust)
     found = [trust.authorise(made_by, each, UNNAMED, at) for each in ("scanner", "deriver")]
     if not any(authority.able for authority in found):
-        raise Untrusted(f"the checkpoint of {stated.origin}: {found[0].why_not}")
+        raise Untrusted(f"the ledger checkpoint of {stated.origin}: {found[0].why_not}")
 
 
 def _require_last(stated: Checkpoint, lines: Sequence[Line], trust: Trust) -> None:
@@ -212,7 +212,7 @@ def _require_last(stated: Checkpoint, lines: Sequence[Line], trust: Trust) -> No
     last, made_by = lines[-1], signed_by(stated, trust)
     authority = trust.authorise(made_by, role(last), last.name, last.time)
     if not authority.able:
-        raise Untrusted(f"the checkpoint of {stated.origin}: {authority.why_not}")
+        raise Untrusted(f"the ledger checkpoint of {stated.origin}: {authority.why_not}")
 
 
 def signed_by(stated: Checkpoint, trust: Trust) -> frozenset[PublicKey]:
@@ -221,10 +221,15 @@ def signed_by(stated: Checkpoint, trust: Trust) -> frozenset[PublicKey]:
     One that is `SIZE:ROOT` was signed by nobody, and is whoever's word it is that keeps it.
     """
     if stated.note is None:
-        raise Untrusted(f"the checkpoint {stated} is not signed")
-    made_by = noted_by(stated.note, stated.origin, trust.public)
+        raise Untrusted(f"the ledger checkpoint {stated} is not signed")
+    try:
+        made_by = noted_by(stated.note, stated.origin, trust.public)
+    except Untrusted as error:
+        raise Untrusted(f"the ledger checkpoint of {stated.origin}: {error}") from error
     if not made_by:
-        raise Untrusted(f"the checkpoint of {stated.origin} is not signed by any trusted key")
+        raise Untrusted(
+            f"the ledger checkpoint of {stated.origin} is not signed by any trusted key"
+        )
     return made_by
 
 

@@ -62,7 +62,7 @@ class Material:
 class Made:
     """A `kind` of KINDS that was made from judged data: a release, or a model trained on it.
 
-    `root` is the digest of what was made, of a model as of a dataset: that of its file or files.
+    `root` is the digest of what was made: of a dataset its root, of a model see `guards.made`.
     """
 
     kind: str

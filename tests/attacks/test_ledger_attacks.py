@@ -454,6 +454,12 @@ class TestProofs:
         with pytest.raises(REFUSALS):
             logproof.check(edit(proof), log.trust)
 
+    def test_no_bit_of_a_proof_can_be_turned(self, log, proof):
+        for place in range(len(proof)):
+            turned = proof[:place] + bytes([proof[place] ^ 1]) + proof[place + 1 :]
+            with pytest.raises(REFUSALS):
+                logproof.check(turned, log.trust)
+
     def test_a_checkpoint_that_nobody_trusted_signed_proves_nothing(self, log, logs):
         logs.write(log.ledger, logs.read(log.ledger), log.keys.private("stranger"))
         with pytest.raises(Untrusted, match="not signed by any trusted key"):

@@ -84,7 +84,7 @@ CONTRACT = {
     "ledger verify": ["DIR", "--trust"],
     "ledger show": ["DIR", "--trust"],
     "ledger prove": ["DIR", "--record", "--index", "--since", "--out"],
-    "ledger check": ["F.tlog-proof", "--trust", "--record", "--since"],
+    "ledger check": ["--trust", "--record", "--since"],
     "lineage": ["DATASET", "--ledger", "--trust"],
     "trained": ["MODEL", "--record", "--name", "--model-version", "--key", "--ledger", "--trust"],
     "demo": [],

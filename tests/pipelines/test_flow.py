@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from guards.digest import Digest
 from guards.lineage import lineage
 from guards.provenance import ledger
 from guards.provenance.collection import Collection, Member
@@ -132,8 +133,10 @@ def test_the_model_descends_from_every_batch(trained):
         found = lineage(place.ledger, log, f"acme/flights/{key}")
         [model] = [s.node for s in found.descendants if s.node.kind == "model"]
         assert model.names == ("acme/flights-training/model v1",)
-    written = trained.home / "work" / "models"
-    assert lineage(place.ledger, log, str(next(written.glob("*.json")))).about == (model,)
+    assert trained.materialize("trained_model").success
+    [written] = (trained.home / "work" / "models").glob("*.json")
+    assert model.id == f"sha256:{Digest.of(written.read_bytes()).hex}"
+    assert lineage(place.ledger, log, str(written)).about == (model,)
 
 
 def test_training_again_on_the_same_bytes_keeps_the_version(trained):

@@ -112,7 +112,18 @@ def test_what_was_admitted_is_the_material(family):
     assert [m.root for m in made.materials] == [admitted.snapshot.root]
     log = ledger.verify(family.ledger, family.trust)
     assert log.made == (made,)
+    assert made.root == Digest.of((family.home / "model.json").read_bytes()), "as sha256sum tells"
+
+
+def test_a_model_is_known_under_another_file_name_and_as_a_directory(family):
+    trained(family)
+    (family.home / "model.json").rename(family.home / "renamed.bin")
+    assert called(ask(family, str(family.home / "renamed.bin")).origins)[0] == (*CHILD, 1)
+    (family.home / "model.json").mkdir()
+    (family.home / "model.json" / "part").write_bytes(b"weights")
+    made = trained(family, version=2)
     assert made.root == take(family.home / "model.json").snapshot.root
+    assert ask(family, str(family.home / "model.json")).about[0].names == ("acme/late-model v2",)
 
 
 def test_the_same_bytes_under_two_names_are_one_node(family):

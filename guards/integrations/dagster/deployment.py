@@ -198,7 +198,11 @@ def record_model(deployment: Deployment, model: Path, admitted: Admitted) -> Non
     name = Name(deployment.training.dataset, "model")
     what = What(kind="model", name=name, version=admitted.record.version)
     trust, key = load_trust(deployment.trust), load_private(deployment.deriver_key)
-    log_model(model, what, [admitted.signed], deployment.ledger, trust, key)
+    try:
+        log_model(model, what, [admitted.signed], deployment.ledger, trust, key)
+    except BaseException:
+        model.unlink()  # what no log has is not left to be used
+        raise
 
 
 def _scan(deployment: Deployment, dataset: Path, out: Path, name: Name) -> Scanned:

@@ -226,12 +226,12 @@ def test_how_to_check_without_us_gives_commands_that_the_command_line_has(make_r
     text = read(make_run()).text
     commands = text[text.index("# the digests above") : text.index("Thresholds")]
 
-    for command in ("gate", "ledger verify", "scan"):
+    for command in ("gate", "ledger verify", "ledger check", "scan"):
         assert f"toadstone {command} " in commands
         with pytest.raises(SystemExit) as stopped:
             main([*command.split(), "--help"])
         assert stopped.value.code == 0
-    assert "--checkpoint 41:sha256:" in commands
+    assert "--checkpoint record.json" in commands
     assert commands.count("--policy default") == 2, "the gate asks for the policy of the record"
     assert "sha256sum report.json rows.parquet evidence/triggers-class-7.png" in commands
     assert "evidence/" not in read(make_run("clean")).text
