@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -289,12 +289,17 @@ def _refuse_older(name: str, version: int, seen: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tree:
-    """The descent into what is delegated."""
+    """The descent into what is delegated.
+
+    `spent` counts what was met below one delegation of `targets`: one piece can be reached by many
+    ways, so a few files could make as many of them as there are paths.
+    """
 
     documents: Mapping[str, bytes]
     listed: Mapping[str, Any]
     pieces: dict[str, Piece]
     root: Any
+    spent: list[int] = field(default_factory=lambda: [0])
 
     @property
     def lasting(self) -> list[Piece]:
@@ -316,6 +321,9 @@ class _Tree:
         self, role: Any, keys: Mapping[str, Any], piece: Piece, way: tuple[str, ...]
     ) -> Delegation:
         where = piece.name
+        self.spent[0] = self.spent[0] + 1 if way else 0
+        if self.spent[0] > MAX_DELEGATIONS:
+            raise Malformed(f"delegates by more than {MAX_DELEGATIONS} ways", way[0])
         holders = [tufdata.holder(_key(keys, keyid, where), where) for keyid in role.keyids]
         _refuse_twins([one.key for one in holders], f"{where}: {role.name}")
         if type(role.terminating) is not bool:
