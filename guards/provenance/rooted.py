@@ -105,9 +105,11 @@ def evaluate(documents: Mapping[str, bytes], seen: SeenTrust | None = None) -> R
     timestamp = _top(documents, root, "timestamp", "timestamp.json")
     _refuse_older("timestamp", timestamp.signed.version, seen.timestamp if seen else 0)
     meta = timestamp.signed.snapshot_meta
+    _refuse_odd("timestamp.json", {"snapshot.json": meta})
     snapshot = _listed(documents, root, "snapshot", meta)
     _refuse_older("snapshot", meta.version, seen.snapshot if seen else 0)
     listed = snapshot.signed.meta
+    _refuse_odd("snapshot", listed)
     for name, version in (seen.others if seen else {}).items():
         now = listed[f"{name}.json"].version if f"{name}.json" in listed else 0
         _refuse_older(name, now, version)
@@ -279,6 +281,13 @@ def _require(by: frozenset[PublicKey], role: Any, name: str, whose: str) -> None
             f"trust: {name} is signed by {len(by)} of the {role.threshold} keys of {whose} "
             "that it takes"
         )
+
+
+def _refuse_odd(where: str, listed: Mapping[str, Any]) -> None:
+    """A list that is remembered holds names of files and whole numbers; python-tuf takes others."""
+    for name, meta in listed.items():
+        if type(meta.version) is not int or not _FILE.fullmatch(name):
+            raise Malformed(f"lists {name[:80]!r} as version {meta.version!r}", where)
 
 
 def _refuse_older(name: str, version: int, seen: int) -> None:

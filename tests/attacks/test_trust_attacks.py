@@ -428,6 +428,22 @@ class TestRollback:
         with pytest.raises(UsageError, match="one of them must go"):
             rooted.spine.verify()
 
+    @pytest.mark.parametrize(
+        ("name", "version"),
+        [("more.json", True), ("more.json", 1.5), ("more", 1), ("../more.json", 1), (".json", 1)],
+    )
+    def test_a_list_cannot_make_the_memory_unreadable(self, rooted, tmp_path, name, version):
+        """By whoever has an online key: what is remembered must be read again."""
+        memory = Memory(tmp_path / "state")
+        stamp = newest(rooted, "snapshot")
+        rooted.resign(
+            stamp, lambda document: document["meta"].update({name: {"version": version}}), "root-1"
+        )
+        relist(rooted, newest(rooted, "targets"), "root-1")
+        with pytest.raises(Malformed, match="lists"):
+            trusts.load(rooted.directory, memory)
+        assert memory.recall_trust() is None
+
     def test_a_state_that_was_tampered_with_is_an_error(self, rooted, tmp_path):
         memory = Memory(tmp_path / "state")
         trusts.load(rooted.directory, memory)
