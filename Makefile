@@ -5,19 +5,27 @@ BENCH := build/bench
 export GX_ANALYTICS_ENABLED := false
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: help setup demo test ui lint format bench clean
+.PHONY: help setup peers demo test ui lint format bench clean
 
 help:
 	@echo "make demo   play the whole story on real data and write the pages under demo/"
 	@echo "make test   run the tests"
 	@echo "make ui     open the Dagster UI on the same samples"
 	@echo "make lint   ruff and mypy"
+	@echo "make peers  install other people's tools, which tests of interoperation then run beside ours"
 	@echo "make bench  print the tables that the figures in the docs come from"
 
 setup: $(READY)
 
 $(READY): pyproject.toml requirements/constraints.txt requirements/setup.sh
 	@./requirements/setup.sh
+
+peers: .venv-peers/.ready
+
+.venv-peers/.ready: requirements/peers.txt
+	@python3 -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/peers.txt
+	@date > .venv-peers/.ready
 
 demo: $(READY)
 	@$(BIN)/toadstone demo
@@ -47,6 +55,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/false_alarms.py --runs 10 --others 2 --out $(BENCH)/false_alarms.jsonl
 	$(BIN)/python benchmarks/false_alarms.py --table $(BENCH)/false_alarms.jsonl
 	$(BIN)/python benchmarks/screen_speed.py --out $(BENCH)/screen_speed.jsonl
+	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/profiles.py
 	$(BIN)/python benchmarks/figures.py
@@ -54,4 +63,4 @@ bench: $(READY)
 	$(BIN)/python benchmarks/contracts.py --table $(BENCH)/contracts.jsonl
 
 clean:
-	rm -rf .venv demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers demo .dagster build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,7 @@ imported before it is needed.
 from __future__ import annotations
 
 from guards._version import __version__
-from guards.api import require_pass, scan, sign, verify
+from guards.api import record_model, require_pass, scan, sign, verify
 from guards.errors import GateRefused, GuardError
 from guards.verdict import Decision, Policy, load_policy
 
@@ -30,6 +30,7 @@ __all__ = [
     "Policy",
     "__version__",
     "load_policy",
+    "record_model",
     "require_pass",
     "scan",
     "sign",

@@ -10,17 +10,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from guards.digest import Digest
 from guards.errors import UsageError
+from guards.files import read_document
 from guards.gate import Admitted, Terms
 from guards.gate import require_pass as _require_pass
+from guards.made import What, log_model
+from guards.provenance.lines import Made
 from guards.provenance.manifest import Name, Source, parse_name
 from guards.provenance.memory import Memory
 from guards.provenance.proof import Proof
 from guards.provenance.signing import Signer, load_private
 from guards.provenance.trust import Trust
 from guards.provenance.trust import load as _load_trust
-from guards.publish import Claim, beside, manifest_path, profile_path, publish
+from guards.publish import Claim, beside, manifest_path, profile_path, publish_at
+from guards.reencoded import retold
 from guards.release import Wanted
+from guards.remote import is_url, located
 from guards.scan import Progress, Request, Scanned
 from guards.scan import scan as _scan
 from guards.verdict import Policy, load_policy
@@ -41,13 +47,16 @@ def sign(
     expires: datetime | None = None,
     columns: Mapping[str, str] | None = None,
     profile: PathLike | None = None,
+    content: bool = False,
     out: PathLike | None = None,
-) -> Path:
+) -> Path | str:
     """Claim a dataset, and its profile if there is one, and sign the claim.
+
+    With `content` the rows of each table are named too, in any order: `guards.data.content`.
 
     `key`, and `more` who sign it too, are PEM files or whatever has a `public` key and signs: a key
     in a KMS or an HSM, or an encrypted file as `load_private(path, lambda path: [passphrase])`.
-    Returns where the manifest is.
+    `dataset` is a path, or the URL of one in a store. Returns where the manifest is.
     """
     claim = Claim(
         name=parse_name(name),
@@ -56,9 +65,12 @@ def sign(
         expires=expires,
         columns=columns or {},
         profile=_path(profile),
+        content=content,
     )
     others = [_signer(one) for one in more]
-    return publish(Path(dataset), claim, _signer(key), _path(out), more=others)
+    with located(dataset) as found:
+        written = publish_at(found, claim, _signer(key), _path(out), more=others)
+    return written if is_url(written) else Path(written)
 
 
 def verify(
@@ -72,26 +84,30 @@ def verify(
     state: PathLike | None = None,
     index: PathLike | None = None,
     full: bool = False,
+    content: bool = False,
 ) -> Proof:
     """Hold bytes against their signed claim; the proof is true when nothing stands against it.
 
     `index` is a file in which this user remembers what was read, so that the next time costs what
-    changed; `full` reads every byte all the same.
+    changed; `full` reads every byte all the same. With `content` files that differ are decoded, in
+    a process of their own, to tell those that were re-encoded; they are refused all the same.
     """
-    return _verify(
-        Claimed(
-            dataset=Path(dataset),
-            manifest=_path(manifest) or manifest_path(Path(dataset)),
+    with located(dataset) as found:
+        claimed = Claimed(
+            dataset=found.path,
+            manifest=_path(manifest) or manifest_path(found.path),
             trust=_trust(trust, state),
             name=_name(name),
             version=version,
             at=at,
             state=Memory(Path(state)) if state else None,
-            profile=profile_path(Path(dataset)),
+            profile=profile_path(found.path),
             index=_path(index),
             full=full,
+            look=found.look,
         )
-    )
+        proof = _verify(claimed)
+        return retold(proof, found) if content and not proof else proof
 
 
 def scan(
@@ -174,6 +190,39 @@ def require_pass(
         state=Memory(Path(state)) if state else None,
     )
     return _require_pass(Path(dataset), Path(record), terms, into=_path(into))
+
+
+def record_model(
+    model: PathLike,
+    admitted: Admitted | PathLike | Sequence[Admitted | PathLike],
+    *,
+    name: str,
+    version: int,
+    key: PathLike | Signer,
+    ledger: PathLike,
+    trust: Trust | PathLike,
+    at: datetime | None = None,
+) -> Made:
+    """Log that a model, a file or a directory, was trained on what was admitted.
+
+    `admitted` is what `require_pass` gave, or the path of the record, or several of those. `key`
+    is a deriver's for `name`. From then on `toadstone lineage` finds the model from its data.
+
+    Raises GateRefused where a record is not in the ledger, or what it admitted has fallen since.
+    """
+    several = [admitted] if isinstance(admitted, Admitted | str | Path) else admitted
+    what = What(kind="model", name=parse_name(name), version=version, at=at)
+    records = [_record(one) for one in several]
+    return log_model(Path(model), what, records, Path(ledger), _trust(trust), _signer(key))
+
+
+def _record(one: Admitted | PathLike) -> Digest:
+    if isinstance(one, Admitted):
+        return one.signed
+    data = read_document(Path(one))
+    if data is None:
+        raise UsageError(f"record {one}: there is no such file")
+    return Digest.of(data)
 
 
 def _wanted(

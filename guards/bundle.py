@@ -21,6 +21,7 @@ from guards.explain import Explanation
 from guards.files import write_atomically
 from guards.findings import Examination, Exhibit, Ran
 from guards.history import FILE, PROFILE, statistics
+from guards.provenance.listing import copy_listing
 from guards.provenance.signing import PAYLOAD_TYPE, Envelope, Signer, sign
 from guards.record import Record, payload
 from guards.report.document import document, rows_held, waivers_shown, write_rows
@@ -62,6 +63,7 @@ def write_run(
         write_atomically(out / PROFILE, to_bytes(profile))
     if made.manifest is not None:
         write_atomically(out / "manifest.json", made.manifest)
+        copy_listing(made.manifest, out / "manifest.json")
     record = replace(record, bindings=_bindings(out))
     signed = _envelope(record, key).to_json() + b"\n"
     write_atomically(out / "record.json", signed)

@@ -1,7 +1,8 @@
 """The command `toadstone`: parse, call, print. What it does lives in the library.
 
 Exit status, in every output format: 0 PASS or done, 1 we broke, 2 usage, 3 nothing to examine,
-10 a part holds, 11 QUARANTINE, 12 BLOCK or refused. A crash can never be read as a verdict.
+10 a part or a foreign claim holds, 11 QUARANTINE, 12 BLOCK or refused. A crash can never be read
+as a verdict.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from guards._version import __version__
 from guards.commands import (
     contract,
     demo,
+    export,
     gate,
     keys,
     ledger,
+    lineage,
     profile,
     redteam,
     report,
@@ -41,11 +44,13 @@ _COMMANDS = (
     scan,
     gate,
     report,
+    export,
     redteam,
     profile,
     waive,
     contract,
     ledger,
+    lineage,
     demo,
 )
 
@@ -101,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 _SUMMARY = "Stands between data and training: proves, examines, judges, and keeps the record."
 _STATUSES = (
     "exit status: 0 PASS or done, 1 we broke, 2 usage, 3 nothing to examine, "
-    "11 QUARANTINE, 12 BLOCK or refused"
+    "10 a part or a foreign claim holds, 11 QUARANTINE, 12 BLOCK or refused"
 )
 
 if __name__ == "__main__":

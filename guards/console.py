@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     from guards.contracts import Checked
     from guards.provenance.decision import Decision
+    from guards.provenance.formats.held import Held
     from guards.provenance.ledger import Log
+    from guards.provenance.lines import Line
+    from guards.provenance.logproof import Proven
     from guards.provenance.manifest import Manifest
     from guards.provenance.part import Part
     from guards.provenance.proof import Proof
@@ -171,6 +174,42 @@ def part(found: Part, dataset: str, form: str) -> None:
         print(printable(f"PART of {name} holds: {told}; nothing is said of the rest"))
     else:
         print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems in a part, {told}")
+
+
+def foreign(found: Held, dataset: str, form: str) -> None:
+    """The answer about a foreign claim: `ok`, which is about ours, is false whatever it says."""
+    claim, strength = found.claim, found.claim.strengths
+    files = f"{found.proved} of {len(claim.files)} files by strong digests"
+    vouched = found.authority.able if found.authority and found.authority else ()
+    if form == "json":
+        about = {
+            "holds": found.holds,
+            "format": claim.form,
+            "digest": str(claim.digest),
+            "name": str(claim.name) if claim.name else None,
+            "version": claim.version,
+            "signers": list(vouched),
+            "files": {"proved": found.proved, **strength},
+            "not_bound": list(claim.limits),
+            "notes": list(claim.notes),
+        }
+        root = str(found.found.root)
+        document = {"ok": False, "dataset": dataset, "root": root, "claim": about}
+        print(json.dumps({**document, "problems": _problems(found.problems)}))
+        return
+    for problem in found.problems:
+        print(problem)
+    if not found.holds:
+        about_it = f"{len(found.refusals)} problems with a claim of {claim.form}, {files}"
+        print(f"REFUSED {printable(dataset)}: {about_it}")
+    else:
+        by = f"signed by {', '.join(key[:16] for key in vouched)}" if vouched else "unsigned"
+        told = files if claim.files else "the whole dataset by its root"
+        print(printable(f"CLAIM of {claim.form}, {by}, holds: {told}; it is no PASS"))
+    for note in claim.notes:
+        print(printable(f"  note: {note}"))
+    for limit in claim.limits:
+        print(printable(f"  not bound: {limit}"))
 
 
 def _claim(manifest: Manifest | None) -> dict[str, object]:
@@ -319,22 +358,38 @@ def contract(checked: Checked, dataset: str, form: str) -> None:
     print(printable(f"{checked.decision} {dataset}: {told} by {checked.elements} rows"))
 
 
+def _logged(line: Line) -> dict[str, Any]:
+    """One entry of a log, as it is shown."""
+    from guards.provenance.lines import Made
+
+    about: dict[str, Any] = {
+        "time": line.time.isoformat(),
+        "name": str(line.name),
+        "version": line.version,
+        "root": str(line.root),
+    }
+    if isinstance(line, Made):
+        used = [f"{m.name} v{m.version}" for m in line.materials]
+        return {**about, "decision": f"MADE {line.kind}", "from": used}
+    return {**about, "decision": line.decision, "record": str(line.record)}
+
+
+def proven(found: Proven, form: str) -> None:
+    """What a proof shows: which entry, of which log, and where that stood."""
+    line, end = _logged(found.line), found.checkpoint
+    document = {"index": found.index, "origin": end.origin, "size": end.size, "root": str(end.root)}
+    about = f"{line['decision']} {line['name']} v{line['version']} {line['root']} {line['time']}"
+    told = f"OK entry {found.index} of {end.size} in {end.origin}: {about}"
+    result({**document, "entry": line}, told, form)
+
+
 def ledger(log: Log, problems: list[str], options: Namespace) -> None:
     """The lines of a log when they are asked for, what is wrong with it, and where it ends."""
     end = log.checkpoint
-    lines = [
-        {
-            "time": entry.time.isoformat(),
-            "name": str(entry.name),
-            "version": entry.version,
-            "decision": entry.decision,
-            "root": str(entry.root),
-            "record": str(entry.record),
-        }
-        for entry in (log.entries if options.show else ())
-    ]
+    lines = [_logged(line) for line in (log.lines if options.show else ())]
     if options.format == "json":
-        document = {"size": end.size, "head": str(end.head), "torn": log.torn}
+        document = {"origin": end.origin, "size": end.size, "root": str(end.root)}
+        document |= {"checkpoint": end.text, "torn": log.torn}
         print(json.dumps({**document, "entries": lines, "problems": problems}))
         return
     for line in lines:
@@ -344,4 +399,4 @@ def ledger(log: Log, problems: list[str], options: Namespace) -> None:
         print(printable(problem))
     torn = " (an append that never ended follows; the next one drops it)" if log.torn else ""
     standing = "BROKEN" if problems else "OK"
-    print(f"{standing} {end.size} entries, checkpoint {end.size}:{end.head}{torn}")
+    print(f"{standing} {end.size} entries, checkpoint {end}{torn}")

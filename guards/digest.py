@@ -96,14 +96,24 @@ def tree_root(entries: Iterable[tuple[str, int, Digest]]) -> Digest:
     A leaf is `H(0x00 || path || 0x00 || size in decimal || 0x00 || hex)`; a path holds no NUL, so
     no two different trees share a leaf sequence. The empty tree has RFC 6962's root, H("").
     """
-    ordered = sorted(entries, key=lambda entry: entry[0].encode())
-    leaves = [
-        hashlib.sha256(b"\0".join([b"", path.encode(), str(size).encode(), digest.hex.encode()]))
-        for path, size, digest in ordered
-    ]
-    if not leaves:
+    return ordered_root(sorted(entries, key=lambda entry: entry[0].encode()))
+
+
+def ordered_root(entries: Iterable[tuple[str, int, Digest]]) -> Digest:
+    """The same root of entries that come in byte order of the path; few are held at a time."""
+    whole: list[tuple[int, bytes]] = []  # complete subtrees, by height, the largest first
+    for path, size, digest in entries:
+        leaf = b"\0".join([b"", path.encode(), str(size).encode(), digest.hex.encode()])
+        height, node = 0, hashlib.sha256(leaf).digest()
+        while whole and whole[-1][0] == height:
+            height, node = height + 1, _node(whole.pop()[1], node)
+        whole.append((height, node))
+    if not whole:
         return Digest.of(b"")
-    return Digest(merkle_root([leaf.digest() for leaf in leaves]).hex())
+    _, root = whole.pop()
+    while whole:
+        root = _node(whole.pop()[1], root)
+    return Digest(root.hex())
 
 
 class Hasher:
@@ -127,11 +137,15 @@ class Hasher:
                 self._leaves.append(self._open.digest())
                 self._open, self._room = hashlib.sha256(), CHUNK
 
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        """One for each chunk of what has passed so far."""
+        pending = self._room < CHUNK or not self._leaves
+        return (*self._leaves, self._open.digest()) if pending else tuple(self._leaves)
+
     def digest(self) -> Digest:
         """The digest of what has passed so far."""
-        pending = self._room < CHUNK or not self._leaves
-        leaves = [*self._leaves, self._open.digest()] if pending else self._leaves
-        return Digest(merkle_root(leaves).hex())
+        return Digest(merkle_root(self.leaves).hex())
 
 
 def chunk_count(size: int) -> int:

@@ -46,6 +46,15 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         draft.unlink(missing_ok=True)
 
 
+def directory_on_disk(path: Path) -> None:
+    """Make a directory and what it lies in, so that their names outlive a loss of power."""
+    if path.is_dir():
+        return
+    directory_on_disk(path.parent)
+    path.mkdir(exist_ok=True)
+    _settle(path.parent)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock, between processes, for as long as the block runs.

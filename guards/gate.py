@@ -55,11 +55,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """Bytes that passed. Every way to read them proves them again; keep it while you read."""
+    """Bytes that passed. Every way to read them proves them again; keep it while you read.
+
+    `signed` names the bytes of the record by which they were admitted.
+    """
 
     record: Record
     snapshot: Snapshot
     root: Path
+    signed: Digest
     _keeper: Any = field(default=None, repr=False, compare=False)
 
     def open(self, path: str) -> io.BytesIO:
@@ -125,8 +129,16 @@ def require_pass(
         shutil.rmtree(private, ignore_errors=True)
         raise
     if into is not None:
-        return Admitted(record=found, snapshot=walked.snapshot, root=_keep(private, into, walked))
-    admitted = Admitted(record=found, snapshot=walked.snapshot, root=private, _keeper=_Keeper())
+        private = _keep(private, into, walked)
+    admitted = Admitted(
+        record=found,
+        snapshot=walked.snapshot,
+        root=private,
+        signed=Digest.of(signed),
+        _keeper=None if into is not None else _Keeper(),
+    )
+    if into is not None:
+        return admitted
     weakref.finalize(admitted._keeper, shutil.rmtree, private, ignore_errors=True)
     return admitted
 
@@ -199,7 +211,7 @@ def _objections(record: Record, signed: bytes, terms: Terms, at: datetime) -> It
     yield from _producers_gone(record, terms.trust, at)
     yield from _waivers_gone(record, terms, at)
     if terms.ledger is not None:
-        yield from _later_word(record, signed, terms.ledger, terms.trust)
+        yield from _later_word(record, signed, terms.ledger, terms)
     if terms.state is not None:
         yield from _older_than_seen(record, terms.state)
         if clock := terms.state.backwards(at, told=terms.at is not None):
@@ -248,10 +260,10 @@ def _waivers_gone(record: Record, terms: Terms, at: datetime) -> Iterator[str]:
             yield f"{about}: no approver of it is trusted any more: {why}"
 
 
-def _later_word(record: Record, signed: bytes, path: Path, trust: Trust) -> Iterator[str]:
+def _later_word(record: Record, signed: bytes, path: Path, terms: Terms) -> Iterator[str]:
     """What the ledger says of this record, and since."""
     try:
-        log = ledger.verify(path, trust)
+        log = ledger.verify(path, terms.trust)
     except (*REFUSALS, UsageError) as error:
         yield f"the ledger does not verify: {error}"
         return
@@ -259,8 +271,11 @@ def _later_word(record: Record, signed: bytes, path: Path, trust: Trust) -> Iter
     if position is None:
         yield "the record is not in the ledger"
         return
-    if record.checkpoint and not log.holds(record.checkpoint):
-        yield "the ledger was cut or exchanged since the record was made"
+    if record.checkpoint and (why := log.objection(record.checkpoint)):
+        yield f"the ledger was cut or exchanged since the record was made: {why}"
+    seen = terms.state.recall_log(log.checkpoint.origin) if terms.state else None
+    if seen and (why := log.objection(seen)):
+        yield f"the ledger was cut or exchanged since the state directory saw it: {why}"
     # In whatever order: a pinned scan of an old version is logged after the new one has passed.
     for index, entry in enumerate(log.entries):
         passed = entry.decision == str(Decision.PASS)

@@ -5,7 +5,7 @@ admitted. Every scan writes what its rules watch to `statistics.json`, which its
 digest; the ledger keeps those of scans that admit something, and the profile of the data beside.
 So a version counts here only along one chain:
 
-    ledger line, signed by a trusted scanner -> record, by digest -> statistics, profile, by digest
+    ledger entry, signed by a trusted scanner -> record, by digest -> statistics, profile, by digest
 
 and a producer steers it by nothing but data that passed. What was blocked, quarantined, judged
 otherwise later, replayed with a chosen seed, or admitted without a rule that today's policy
@@ -36,6 +36,7 @@ from guards.errors import Malformed, Untrusted
 from guards.files import read_document
 from guards.findings import Examination, Ran
 from guards.provenance import ledger
+from guards.provenance.lines import Entry
 from guards.provenance.manifest import Name
 from guards.provenance.signing import parse_envelope, signers
 from guards.provenance.strictjson import loads
@@ -70,20 +71,25 @@ def statistics(examinations: Sequence[Examination]) -> dict[str, Any]:
     return {"schema": SCHEMA, "code": _RELEASE, "rules": rules}
 
 
-def recall(directory: Path, trust: Trust, policy: Policy, about: About) -> History:
+def recall(
+    directory: Path, trust: Trust, policy: Policy, about: About, log: ledger.Log | None = None
+) -> History:
     """The admitted versions that a scan of `about` is held against, out of a ledger.
 
+    `log` is what the ledger says where it was verified already.
+
     Raises:
-        Malformed: a line, a record or its statistics were dropped or changed.
-        Untrusted: a line is signed by nobody trusted.
+        Malformed: an entry, a record or its statistics were dropped or changed.
+        Untrusted: an entry is signed by nobody trusted.
     """
-    if not (directory / "log.jsonl").is_file():
+    if log is None and ledger.exists(directory):
+        log = ledger.verify(directory, trust)
+    if log is None:
         return History(note="the ledger is empty")
-    entries = ledger.verify(directory, trust).entries
     found: list[Earlier] = []
     profiles: list[EarlierProfile] = []
     without = 0
-    for entry in _candidates(entries, about):
+    for entry in _candidates(log.entries, about):
         record = _record(directory, entry, trust)
         if not _counts(record, policy):
             continue
@@ -102,7 +108,7 @@ def recall(directory: Path, trust: Trust, policy: Policy, about: About) -> Histo
     return History(versions=tuple(found), profiles=tuple(profiles), note=note + more)
 
 
-def _place(entry: ledger.Entry) -> dict[str, Any]:
+def _place(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "version": entry.version,
@@ -123,14 +129,14 @@ def _largest(watched: Watched) -> Watched:
     return kept
 
 
-def _candidates(entries: Sequence[ledger.Entry], about: About) -> Iterator[ledger.Entry]:
+def _candidates(entries: Sequence[Entry], about: About) -> Iterator[Entry]:
     """Entries that passed and stand, newest version first, each root and each version once.
 
     Of other partitions of the same dataset, which are peers, only the newest version: the older
     ones hold much of the same rows. They come after the dataset's own versions, and bytes that are
     in both are its own: whoever may sign another partition takes none of this one's history away.
     """
-    standing: dict[Digest, ledger.Entry] = {}
+    standing: dict[Digest, Entry] = {}
     last: dict[Digest, str] = {}
     for entry in entries:
         if not _peer(entry.name, about):
@@ -161,16 +167,16 @@ def _peer(name: Name, about: About) -> bool:
     return name == about.name or (name.dataset == about.name.dataset and both)
 
 
-def _record(directory: Path, entry: ledger.Entry, trust: Trust) -> Record:
+def _record(directory: Path, entry: Entry, trust: Trust) -> Record:
     data = _exactly(directory / "records" / f"{entry.record.hex}.json", entry.record, entry)
     envelope = parse_envelope(data, "record")
-    # The signed line names these bytes; that a scanner signed them as well costs little to see.
+    # The signed entry names these bytes; that a scanner signed them as well costs little to see.
     made_by = signers(envelope, trust.public)
     if not trust.authorise(made_by, "scanner", entry.name, entry.time):
         raise Untrusted(f"ledger: record {entry.record.short} of {entry.name} has no scanner's key")
     record = parse(envelope)
     if (record.name, record.version, record.root) != (entry.name, entry.version, entry.root):
-        raise Malformed(f"record {entry.record.short} is not about what its line says", "ledger")
+        raise Malformed(f"record {entry.record.short} is not about what its entry says", "ledger")
     return record
 
 
@@ -183,7 +189,7 @@ def _counts(record: Record, policy: Policy) -> bool:
     return passed and set(policy.required) <= looked
 
 
-def _profile(directory: Path, entry: ledger.Entry, record: Record) -> Profile | None:
+def _profile(directory: Path, entry: Entry, record: Record) -> Profile | None:
     """What that version looked like; None if nobody kept it, or in a form that is not read here."""
     if PROFILE not in record.bindings:
         return None
@@ -192,12 +198,12 @@ def _profile(directory: Path, entry: ledger.Entry, record: Record) -> Profile | 
     return parse_profile(data) if f'"schema":"{PROFILE_SCHEMA}"'.encode() in data else None
 
 
-def _kept(directory: Path, kind: str, entry: ledger.Entry, bound: str) -> bytes:
+def _kept(directory: Path, kind: str, entry: Entry, bound: str) -> bytes:
     digest = Digest.parse(bound)
     return _exactly(directory / kind / f"{digest.hex}.json", digest, entry)
 
 
-def _exactly(path: Path, digest: Digest, entry: ledger.Entry) -> bytes:
+def _exactly(path: Path, digest: Digest, entry: Entry) -> bytes:
     """The bytes that `digest` names; to go on without them would be to forget on demand."""
     data = read_document(path)
     about = f"version {entry.version} of {entry.name}"
@@ -208,7 +214,7 @@ def _exactly(path: Path, digest: Digest, entry: ledger.Entry) -> bytes:
     return data
 
 
-def _watched(data: bytes, entry: ledger.Entry) -> Mapping[str, Watched] | None:
+def _watched(data: bytes, entry: Entry) -> Mapping[str, Watched] | None:
     """The statistics by rule; None for those of another release, which are not comparable."""
     document = loads(data, f"statistics of {entry.name}").mapping()
     if document.get("schema") != SCHEMA or document.get("code") != _RELEASE:

@@ -22,7 +22,7 @@ from guards.data.model import Model, build
 from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
 from guards.errors import Untrusted, UsageError
-from guards.files import read_document
+from guards.provenance.listing import read_claim
 from guards.provenance.manifest import Name
 from guards.provenance.proof import Expectation, prove, room, vouched
 from guards.provenance.roles import Roles
@@ -126,7 +126,7 @@ def _staged(
     path: Path, staged: Path, trust: Trust | None, at: datetime
 ) -> tuple[Walked, bytes | None]:
     """A private copy, bounded by the signed size where a signature is what vouches for it."""
-    signed = read_document(manifest_path(path))
+    signed = read_claim(manifest_path(path))
     most = None if trust is None else room(signed, trust, at) or 0
     return stage(path, staged, most), signed
 
@@ -245,7 +245,7 @@ def _signed_profile(path: Path, data: bytes, trust: Trust, at: datetime) -> bool
     """Whether a trusted producer signed this profile with the data that it lies beside."""
     if path.suffix != ".profile":
         return False
-    signed = read_document(manifest_path(path.with_suffix("")))
+    signed = read_claim(manifest_path(path.with_suffix("")))
     if signed is None:
         return False
     manifest = vouched(signed, trust, at, f"reference {path}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from guards.digest import Digest
 from guards.errors import UsageError
-from guards.provenance.ledger import Checkpoint
+from guards.provenance.checkpoint import Checkpoint, read_checkpoint
 from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import Envelope, make_statement, statement
 from guards.provenance.strictjson import Node, timestamp
@@ -71,6 +71,7 @@ class Record:
     time: datetime
     producers: tuple[str, ...] = ()
     parents: tuple[Digest, ...] = ()
+    sources: tuple[str, ...] = ()
     expires: datetime | None = None
     trust: Digest | None = None
     manifest: Digest | None = None
@@ -82,7 +83,6 @@ class Record:
 
 def payload(record: Record) -> bytes:
     """The bytes to be signed."""
-    log = record.checkpoint
     predicate: dict[str, Any] = {
         "version": record.version,
         "bytes": record.size,
@@ -99,10 +99,11 @@ def payload(record: Record) -> bytes:
         "time": timestamp(record.time),
         "producers": list(record.producers),
         **({"parents": [str(parent) for parent in record.parents]} if record.parents else {}),
+        **({"sources": list(record.sources)} if record.sources else {}),
         "expires": timestamp(record.expires) if record.expires else None,
         "trust": str(record.trust) if record.trust else None,
         "manifest": str(record.manifest) if record.manifest else None,
-        "ledger": {"size": log.size, "head": str(log.head)} if log else None,
+        "checkpoint": record.checkpoint.text if record.checkpoint else None,
         "examinations": [
             {"rule": e.rule, "outcome": e.outcome, "digest": str(e.digest)}
             for e in record.examinations
@@ -120,8 +121,9 @@ def parse(envelope: Envelope) -> Record:
     node = top.of("predicate")
     policy = node.of("policy").only("name", "digest", "admits")
     expires, trust = node.optional("expires"), node.optional("trust")
-    manifest, log = node.optional("manifest"), node.optional("ledger")
+    manifest, log = node.optional("manifest"), node.optional("checkpoint")
     size, parents = node.optional("bytes"), node.optional("parents")
+    sources = node.optional("sources")
     waivers = node.optional("waivers")
     return Record(
         name=_name(subject.of("name")),
@@ -139,6 +141,7 @@ def parse(envelope: Envelope) -> Record:
         time=node.of("time").time(),
         producers=tuple(keyid.text() for keyid in node.of("producers").each()),
         parents=tuple(parent.digest() for parent in parents.each()) if parents else (),
+        sources=tuple(uri.text() for uri in sources.each()) if sources else (),
         expires=expires.time() if expires else None,
         trust=trust.digest() if trust else None,
         manifest=manifest.digest() if manifest else None,
@@ -189,7 +192,7 @@ def _decision(node: Node) -> Decision:
 
 
 def _checkpoint(node: Node) -> Checkpoint:
-    return Checkpoint(size=node.of("size").integer(), head=node.of("head").digest())
+    return read_checkpoint(node.text().encode(), node.where)
 
 
 def _examined(node: Node) -> Examined:

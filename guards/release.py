@@ -31,6 +31,7 @@ from guards.data.rewrite import write_without
 from guards.digest import Digest
 from guards.errors import GuardError, UsageError
 from guards.findings import Ran
+from guards.provenance.listing import listing_path
 from guards.provenance.manifest import Derivation, Manifest, Name
 from guards.provenance.signing import Signer
 from guards.provenance.trust import Trust
@@ -83,7 +84,8 @@ def refuse_nonsense(wanted: Wanted, dataset: Path, run: Path, trust: Trust | Non
             "only what somebody trusted vouches for has a name"
         )
     out = wanted.out
-    for path in (out, manifest_path(out), removed_path(out)):
+    claim = manifest_path(out)
+    for path in (out, claim, listing_path(claim), removed_path(out)):
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists already; choose another --release-clean")
     here, taken = out.resolve(), (dataset.resolve(), run.resolve())
@@ -255,6 +257,8 @@ def _place(draft: Path, out: Path) -> None:
     """Move the three to their places, the dataset last; if that fails, none is left behind."""
     placed: list[Path] = []
     moves = [(removed_path(draft), removed_path(out)), (manifest_path(draft), manifest_path(out))]
+    if (listing := listing_path(manifest_path(draft))).exists():
+        moves.insert(0, (listing, listing_path(manifest_path(out))))
     try:
         for source, target in [*moves, (draft, out)]:
             if target.exists():

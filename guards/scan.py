@@ -24,9 +24,9 @@ from guards.data.case import Case
 from guards.data.dataset import Dataset, open_dataset
 from guards.data.earlier import History
 from guards.digest import Digest
-from guards.errors import GuardError, NothingToExamine, UsageError
+from guards.errors import GuardError, Malformed, NothingToExamine, UsageError
 from guards.explain import explain
-from guards.files import directory_at_once, read_document
+from guards.files import directory_at_once, read_document, write_atomically
 from guards.findings import Examination
 from guards.history import FILE, PROFILE, About, recall
 from guards.inputs import (
@@ -38,17 +38,25 @@ from guards.inputs import (
     load_trusted,
     pick_device,
 )
+from guards.made import What, log_made
 from guards.provenance import ledger
+from guards.provenance.checkpoint import Checkpoint
+from guards.provenance.ledger import Log
+from guards.provenance.lines import Entry
+from guards.provenance.listing import read_claim
+from guards.provenance.logproof import SUFFIX, prove_record
 from guards.provenance.manifest import UNNAMED, Name
+from guards.provenance.manifest import parse as parse_manifest
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
 from guards.provenance.roles import Roles
-from guards.provenance.signing import Signer
-from guards.provenance.snapshot import Walked, stage, take
+from guards.provenance.signing import Signer, parse_envelope
+from guards.provenance.snapshot import Look, Walked
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path, profile_path
 from guards.record import Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
+from guards.remote import Located, Remote
 from guards.text import printable
 from guards.verdict import Decision, Policy, Verdict, judge
 from guards.waiving import Waivers, handed_in
@@ -56,11 +64,16 @@ from guards.waiving import Waivers, handed_in
 Progress = Callable[[str, int, int], None]
 # Characters of a reason that the record keeps; the whole of it is in the report that it binds.
 REASON = 1000
+# Beside the record: that the ledger has it, checked without the ledger.
+PROOF = f"record{SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything a scan is told; `trust`, `policy` and keys are the verifier's."""
+    """Everything a scan is told; `trust`, `policy` and keys are the verifier's.
+
+    Of a dataset in a store, `remote`, there lies at `dataset` only what the store has beside it.
+    """
 
     dataset: Path
     policy: Policy
@@ -80,6 +93,12 @@ class Request:
     seed: int | None = None
     release: Wanted | None = None
     waivers: tuple[Path, ...] = ()
+    remote: Remote | None = None
+
+    @property
+    def located(self) -> Located:
+        """The dataset, and how its bytes are looked at."""
+        return Located(path=self.dataset, remote=self.remote)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +133,8 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         staged.mkdir(mode=0o700)
         signed = _signed(request)
         walked = _stage(request, staged, signed, moment)
-        proof = _prove(request, walked, signed, moment)
+        log = _ledger(request)
+        proof = _prove(request, walked, signed, moment, log)
         _require_scanner(request, proof, moment)
         _require_deriver(request, proof, moment)
         inputs = load_inputs(
@@ -128,7 +148,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             model=model,
             trusted=trusted,
             trusted_root=trusted_root,
-            history=_earlier(request, proof),
+            history=_earlier(request, proof, log),
         )
         examinations = _examine(request.policy, case, progress)
         waivers = handed_in(request.waivers, request.trust, proof, moment)
@@ -162,16 +182,25 @@ def _release(request: Request, made: Made, written: bytes, moment: datetime) -> 
     """The dataset without the rows held, after the record of this scan stands."""
     if request.release is None:
         return None
-    single = request.dataset.is_file()
-    return release(request.release, made, Digest.of(written), moment, single=single)
+    single, record = request.dataset.is_file(), Digest.of(written)
+    done = release(request.release, made, record, moment, single=single)
+    if done.manifest and request.ledger and request.trust:
+        claim = parse_manifest(parse_envelope(done.manifest.read_bytes(), "manifest"))
+        what = What(kind="dataset", name=claim.name, version=claim.version, at=moment)
+        root, key = claim.snapshot.root, request.release.key
+        log_made(request.ledger, request.trust, what, root, [record], key)
+    return done
 
 
 def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetime) -> Walked:
     """Copy what is to be decoded; what no trusted key claims is only named, where it lies."""
+    copy, look = request.located.copy, request.located.look
     if request.trust is None:
-        return stage(request.dataset, staged)
+        return copy(request.dataset, staged, None)
     most = room(signed, request.trust, moment)
-    return take(request.dataset) if most is None else stage(request.dataset, staged, most)
+    if most is None:
+        return look(request.dataset, None, Look())
+    return copy(request.dataset, staged, most)
 
 
 def _refuse_nonsense(request: Request) -> None:
@@ -201,20 +230,20 @@ def _is_run(out: Path) -> bool:
 
 def _signed(request: Request) -> bytes | None:
     path = request.manifest or manifest_path(request.dataset)
-    signed = read_document(path)
+    signed = read_claim(path)
     if request.manifest and signed is None:
         raise UsageError(f"manifest {path}: there is no such file")
     return signed
 
 
 def _prove(
-    request: Request, walked: Walked, signed: bytes | None, moment: datetime
+    request: Request, walked: Walked, signed: bytes | None, moment: datetime, log: Log | None
 ) -> Proof | None:
     if request.trust is None:
         return None
 
     def recall(name: Name) -> tuple[Seen, ...]:
-        return _history(request, name)
+        return _history(request, name, log)
 
     state, told = request.state, request.at is not None
     expect = Expectation(
@@ -224,7 +253,7 @@ def _prove(
         version=request.version,
         profile=_claimed_profile(request),
         recall=recall,
-        judged=_judged(request),
+        judged=_judged(request, log),
     )
     return prove(walked, signed, request.trust, expect)
 
@@ -235,28 +264,35 @@ def _claimed_profile(request: Request) -> Digest | None:
     return Digest.of(data) if data is not None else None
 
 
-def _judged(request: Request) -> Callable[[Digest], frozenset[Digest]] | None:
-    """What records the ledger has about some bytes; None when none was given."""
-    directory, trust = request.ledger, request.trust
-    if directory is None or trust is None:
+def _ledger(request: Request) -> Log | None:
+    """The ledger as it verifies now, and goes on from what the state directory remembers of it."""
+    if request.ledger is None or request.trust is None or not ledger.exists(request.ledger):
         return None
+    log = ledger.verify(request.ledger, request.trust)
+    seen = request.state.recall_log(log.checkpoint.origin) if request.state else None
+    if seen and (why := log.objection(seen)):
+        raise Malformed(f"{why} in the state directory", f"ledger {request.ledger}")
+    return log
+
+
+def _judged(request: Request, log: Log | None) -> Callable[[Digest], frozenset[Digest]] | None:
+    """What records the ledger has about some bytes; None when none was given."""
+    if request.ledger is None or request.trust is None:
+        return None
+    entries = log.entries if log else ()
 
     def judged(root: Digest) -> frozenset[Digest]:
-        if not (directory / "log.jsonl").is_file():
-            return frozenset()
-        log = ledger.verify(directory, trust)
-        return frozenset(entry.record for entry in log.entries if entry.root == root)
+        return frozenset(entry.record for entry in entries if entry.root == root)
 
     return judged
 
 
-def _history(request: Request, name: Name) -> tuple[Seen, ...]:
+def _history(request: Request, name: Name, log: Log | None) -> tuple[Seen, ...]:
     """What the state directory and the ledger remember of this name."""
     seen = [request.state.recall(name)] if request.state else []
-    if request.ledger and request.trust and (request.ledger / "log.jsonl").is_file():
-        entries = ledger.verify(request.ledger, request.trust).entries
+    if log is not None:
         # A blocked entry may hold bytes that nobody signed; it says nothing about what is newest.
-        of_name = [e for e in entries if e.name == name and e.decision != str(Decision.BLOCK)]
+        of_name = [e for e in log.entries if e.name == name and e.decision != str(Decision.BLOCK)]
         if of_name:
             last = max(of_name, key=lambda entry: entry.version)
             seen.append(Seen(version=last.version, root=last.root))
@@ -275,7 +311,7 @@ def _trusted(request: Request, case: Case, moment: datetime) -> tuple[Dataset | 
     return found, root
 
 
-def _earlier(request: Request, proof: Proof | None) -> History:
+def _earlier(request: Request, proof: Proof | None, log: Log | None) -> History:
     """The admitted versions before this one, by the ledger and the keys that are trusted."""
     if request.ledger is None or request.trust is None:
         return History()
@@ -283,7 +319,7 @@ def _earlier(request: Request, proof: Proof | None) -> History:
         return History(note="the provenance of the data was refused, so it has no history")
     manifest = proof.manifest
     about = About(name=manifest.name, version=manifest.version, root=manifest.snapshot.root)
-    return recall(request.ledger, request.trust, request.policy, about)
+    return recall(request.ledger, request.trust, request.policy, about, log)
 
 
 def _remember(request: Request, proof: Proof | None, moment: datetime) -> None:
@@ -363,16 +399,24 @@ def _record(request: Request, made: Made, moment: datetime) -> Record:
         time=moment,
         producers=case.proof.signers if case.proof is not None else (),
         parents=manifest.parents if manifest else (),
+        sources=tuple(source.uri for source in manifest.sources) if manifest else (),
         expires=manifest.expires if manifest else None,
         trust=request.trust.digest if request.trust else None,
         manifest=Digest.of(signed) if signed else None,
-        checkpoint=ledger.checkpoint(request.ledger) if request.ledger else None,
+        checkpoint=_standing(request),
         examinations=tuple(
             Examined(rule=e.rule, outcome=type(e.outcome).__name__.lower(), digest=e.digest)
             for e in made.examinations
         ),
         waivers=made.waivers.used(verdict),
     )
+
+
+def _standing(request: Request) -> Checkpoint | None:
+    """Where the ledger stands as the record is made, so that the record remembers it."""
+    if request.ledger is None or request.key is None:
+        return None
+    return ledger.begin(request.ledger, request.key).to_embed()
 
 
 def _subject(request: Request, proof: Proof | None) -> Name:
@@ -406,7 +450,7 @@ def _require_deriver(request: Request, proof: Proof | None, moment: datetime) ->
 def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
     if request.ledger is None or request.key is None:
         return
-    entry = ledger.Entry(
+    entry = Entry(
         record=Digest.of(written),
         name=record.name,
         version=record.version,
@@ -419,4 +463,9 @@ def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
     admitted = admitted and not record.waivers  # what was accepted is not what is normal
     documents = {"statistics": draft / FILE, "profiles": draft / PROFILE} if admitted else {}
     kept = {kind: path.read_bytes() for kind, path in documents.items() if path.is_file()}
-    ledger.append(request.ledger, entry, written, request.key, kept)
+    stands = ledger.append(
+        request.ledger, entry, written, request.key, kept, since=record.checkpoint
+    )
+    write_atomically(draft / PROOF, prove_record(request.ledger, entry.record))
+    if request.state:
+        request.state.remember_log(stands)

@@ -16,10 +16,11 @@ from guards.digest import Digest
 from guards.errors import NothingToExamine, Untrusted, UsageError
 from guards.files import read_document
 from guards.provenance.index import PURPOSE, Index, opened
+from guards.provenance.listing import read_claim
 from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
-from guards.provenance.proof import SLACK, Expectation, Proof, prove, room
+from guards.provenance.proof import SLACK, Expectation, Proof, expected, prove
 from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, take
 from guards.provenance.trust import Trust
 from guards.secret import draw
@@ -30,6 +31,7 @@ class Claimed:
     """A dataset, where its claim and its profile lie, and what the verifier expects of it.
 
     `index` is the file in which this user remembers what was read; `full` reads all the same.
+    `look` is how the bytes are walked, those of a store for one; an index and parts are of a disk.
     `tick` hears how many bytes of how many are done.
     """
 
@@ -43,17 +45,19 @@ class Claimed:
     profile: Path | None = None
     index: Path | None = None
     full: bool = False
+    look: Callable[[Path, int | None, Look], Walked] = take
     tick: Callable[[int, int], None] = lambda done, total: None
 
 
 def verify(claimed: Claimed) -> Proof:
     """Prove a dataset against its manifest and the trust; a good proof is remembered in `state`."""
-    signed = read_document(claimed.manifest)
+    signed = read_claim(claimed.manifest)
     expect = _expectation(claimed)
-    most = room(signed, claimed.trust, expect.at)
+    manifest = expected(signed, claimed.trust, expect.at)
+    files, size = (manifest.snapshot.files, manifest.snapshot.size) if manifest else ((), 0)
     with _index(claimed) as index:
-        ticks = _counting(claimed, max(0, most - SLACK) if most else 0)
-        walked = take(claimed.dataset, most, Look(index=index, tick=ticks))
+        look = Look(index=index, tick=_counting(claimed, size), claimed=files)
+        walked = claimed.look(claimed.dataset, size + SLACK if manifest else None, look)
     proof = prove(walked, signed, claimed.trust, expect)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
@@ -72,6 +76,8 @@ def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, 
     """
     if claimed.index:
         raise UsageError("--index: serves the whole only; what is asked for of a part is read")
+    if claimed.look is not take:
+        raise UsageError("--files, --range: are of what lies on a disk; a store is read whole")
     manifest = standing_claim(claimed)
     chunks = chosen(manifest.snapshot, files, ranges)
     if not chunks:
@@ -86,7 +92,7 @@ def standing_claim(claimed: Claimed) -> Manifest:
     Raises:
         Untrusted: it is not, and why.
     """
-    signed = read_document(claimed.manifest)
+    signed = read_claim(claimed.manifest)
     nothing = Walked(snapshot=Snapshot(files=()), unsafe=())
     proof = prove(nothing, signed, claimed.trust, _expectation(claimed))
     about_files = {"missing-file"}
@@ -134,6 +140,8 @@ def _expectation(claimed: Claimed) -> Expectation:
 def _index(claimed: Claimed) -> AbstractContextManager[Index | None]:
     if claimed.index is None:
         return nullcontext()
+    if claimed.look is not take:
+        raise UsageError("--index: is of what lies on a disk; a store is read every time")
     return opened(claimed.index, claimed.dataset, draw(PURPOSE), full=claimed.full)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from guards.gate import Admitted, require_pass
 from guards.gate import Terms as GateTerms
 from guards.provenance import rootchanges, rootkeeping, tufdata
 from guards.provenance import trust as trusts
+from guards.provenance.checkpoint import sign_checkpoint
+from guards.provenance.ledger import current
 from guards.provenance.manifest import parse_name
 from guards.provenance.proof import Proof
 from guards.provenance.rootchanges import Edit
@@ -40,6 +43,7 @@ from guards.provenance.signing import (
     parse_envelope,
     sign,
 )
+from guards.provenance.tiles import Tiles, extend
 from guards.publish import Claim, manifest_path, publish
 from guards.scan import Request, Scanned, scan
 from guards.verdict import Policy, load_policy
@@ -96,8 +100,13 @@ class Spine:
         return self.home / "run" / "record.json"
 
     @property
+    def ledger(self) -> Path:
+        return self.home / "ledger"
+
+    @property
     def log(self) -> Path:
-        return self.home / "ledger" / "log.jsonl"
+        """The one file without which there is no log."""
+        return self.ledger / "checkpoint"
 
     def verify(self, **more: Any) -> Proof:
         about = Claimed(dataset=self.batch, manifest=self.manifest, trust=self.trust)
@@ -137,6 +146,37 @@ class Spine:
 
     def forge_bytes(self, payload: bytes, who: str = "producer") -> None:
         self.manifest.write_bytes(sign(payload, self.keys.private(who)).to_json())
+
+
+class Logs:
+    """What somebody does to a ledger who may write its files, and perhaps has a key."""
+
+    @staticmethod
+    def read(directory: Path) -> list[bytes]:
+        stated = current(directory)
+        assert stated is not None
+        tree = Tiles(directory=directory, size=stated.size)
+        return [entry for number in range(tree.bundles) for entry in tree.entries(number)]
+
+    @staticmethod
+    def write(directory: Path, entries: list[bytes], key: PrivateKey | None = None) -> None:
+        """Lay the log anew with these entries; without a key the old signature has to do."""
+        stated = current(directory)
+        assert stated is not None
+        shutil.rmtree(directory / "tile", ignore_errors=True)
+        for size, entry in enumerate(entries):
+            extend(Tiles(directory=directory, size=size), entry)
+        root = Tiles(directory=directory, size=len(entries)).root
+        other = replace(stated, size=len(entries), root=root)
+        text = f"{other.origin}\n{other.size}\n{b64encode(root.raw).decode()}\n"
+        signed = sign_checkpoint(other, key).note if key else replace(stated.note, text=text)
+        (directory / "checkpoint").write_bytes(signed.to_bytes())
+
+
+@pytest.fixture(scope="session")
+def logs() -> Logs:
+    """Entries out of a ledger, and others into it."""
+    return Logs()
 
 
 @dataclass(frozen=True)

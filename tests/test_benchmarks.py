@@ -17,6 +17,7 @@ import planting
 import power
 import runs
 import table_peers
+import vectors
 
 MONTH = Path(__file__).parents[1] / "data_samples" / "flights" / "2013-01"
 KEYS = [f"case-{place}" for place in range(7)]
@@ -179,3 +180,16 @@ def test_the_work_is_done_and_its_cost_told(tmp_path, kind):
     took = figures.measured(sys.executable, kind, "ours", tmp_path)
     assert set(took) == set(TOOK)
     assert took["peak"] >= took["grown"] > 0
+
+
+def test_a_vector_that_is_answered_otherwise_needs_a_reason(tmp_path, monkeypatch, capsys):
+    for name in ("valid/new.bundle.json", "invalid/empty.bundle.json"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["vectors.py", "--oms", str(tmp_path)])
+    assert vectors.main() == 1
+    told = capsys.readouterr().out
+    assert "oms: 1 of 2 pass" in told
+    assert "UNEXPLAINED" in told
+    monkeypatch.setitem(vectors.EXPLAINED, "oms valid/new.bundle.json", "because")
+    assert vectors.main() == 0

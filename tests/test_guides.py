@@ -113,10 +113,10 @@ def test_the_ml_team_trains_on_what_passed(shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_the_ml_team_releases_what_is_not_held(shell: Shell) -> None:
-    *keys, scan = commands("ml-team")[1:]
-    for line in keys:
-        shell.run(line)
-    shell.run(scan)
+    (shell.home / "model.safetensors").write_bytes(b"weights")
+    told = [shell.run(line) for line in commands("ml-team")[1:]]
+    assert "model acme/delays v1" in told[-2], "the source leads to the model"
+    assert "source https://example.org/flights" in told[-1], "and the model to the source"
     assert (shell.home / "runs" / "release" / "record.json").is_file()
 
 
@@ -130,7 +130,7 @@ def test_the_auditor_needs_nothing_of_ours(shell: Shell) -> None:
     assert "Signature Verified Successfully" in told
     assert "rows.parquet: OK" in told
     assert told.split()[2] == told.splitlines()[1].split()[0], "the key id is as the guide says"
-    assert "ledger lines hold" in shell.run(blocks[1], PYTHONPATH="")
+    assert "ledger entries hold" in shell.run(blocks[1], KEY=key, PYTHONPATH="")
     producer = str(shell.home / "keys" / "producer" / "key.pub")
     about = {"MANIFEST": "flights/2026-02.manifest.json", "DATA": "flights/2026-02"}
     told = shell.run("\n".join(blocks[2:]), KEY=producer, PYTHONPATH="", **about)
@@ -183,6 +183,14 @@ def test_a_replay_gives_the_examinations_of_the_record(shell: Shell) -> None:
     again = json.loads((shell.home / "runs" / "replay" / "report.json").read_text())
     assert again["verdict"]["examinations"] == first["verdict"]["examinations"]
     assert not again["replayable"]
+
+
+@pytest.mark.slow
+def test_the_commands_about_other_formats_work_as_written(shell: Shell) -> None:
+    shell.run("cd flights && sha256sum 2026-02/* > SHA256SUMS")
+    for line in commands("formats"):
+        shell.run(line)
+    shell.run(commands("formats")[0].partition(" ||")[0], status=10)
 
 
 KEBAB = re.compile(r'"([a-z]+(?:-[a-z]+)+)"')

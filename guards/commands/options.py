@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 Options = argparse.Namespace
 Commands = argparse._SubParsersAction
-# A part that holds is no PASS: whoever goes on at 0 only does not go on.
+# A part that holds, or a foreign claim, is no PASS: whoever goes on at 0 only does not go on.
 PART = 10
+
+
+def dataset_option(text: str) -> Path | str:
+    """A dataset: a path, or the URL of one in a store as it was written."""
+    from guards.remote import is_url
+
+    return text if is_url(text) else Path(text)
 
 
 def command(

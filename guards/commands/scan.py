@@ -13,6 +13,7 @@ from guards.commands.options import (
     asked_time,
     claim_options,
     command,
+    dataset_option,
     expected_name,
     load_trust,
     passphrase_option,
@@ -24,12 +25,13 @@ from guards.errors import UsageError
 if TYPE_CHECKING:
     from guards.inputs import AskedModel
     from guards.release import Wanted
+    from guards.remote import Located
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = command(commands, "scan", _run_scan, "examine a dataset, judge it, keep the record")
-    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("dataset", type=dataset_option, metavar="DATASET")
     claim_options(parser, required=False)
     parser.add_argument("--policy", default="default", metavar="P", help="default, explore or file")
     parser.add_argument("--reference", type=Path, metavar="REF", help="profile, dataset or anchor")
@@ -112,14 +114,23 @@ def _asked_model(options: Options) -> AskedModel:
 
 
 def _run_scan(options: Options) -> int:
+    from guards.remote import located
+
+    with located(options.dataset) as found:
+        return _run_scan_of(options, found)
+
+
+def _run_scan_of(options: Options, found: Located) -> int:
     from guards.publish import beside
     from guards.scan import Request, scan
     from guards.verdict import load_policy
 
     request = Request(
-        dataset=options.dataset,
+        dataset=found.path,
+        remote=found.remote,
         policy=load_policy(options.policy),
-        out=options.out or beside(options.dataset, ".run"),
+        # What is in a store is judged where we stand.
+        out=options.out or beside(Path(found.path.name) if found.remote else found.path, ".run"),
         manifest=options.manifest,
         trust=load_trust(options) if options.trust else None,
         name=expected_name(options),

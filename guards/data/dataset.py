@@ -11,12 +11,25 @@ opened, so that damage inside a file shows here and not in the middle of a check
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guards.data import folder
+from guards.data.decoding import (
+    FORMATS,
+    ROWS,
+    UNTYPED,
+    Probed,
+    Problem,
+    file_of,
+    form_of,
+    lazy_file,
+    named,
+    streamed,
+)
+from guards.data.trial import decode_apart
 from guards.digest import canonical_json
 from guards.errors import NothingToExamine, Unreadable
 from guards.provenance.roles import Roles, infer
@@ -28,33 +41,6 @@ if TYPE_CHECKING:
 
     Schema = Mapping[str, pl.DataType]
 
-FORMATS = {
-    ".parquet": "parquet",
-    ".csv": "csv",
-    ".arrow": "ipc",
-    ".feather": "ipc",
-    ".ipc": "ipc",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
-# Text formats carry no types, so those of their shards are reconciled instead of compared.
-_UNTYPED = frozenset({"csv", "jsonl"})
-# polars has no way to take such a JSON Lines path literally.
-_PATTERN = frozenset("*?[")
-# polars unpacks these behind one's back, as other readers do not; what is small can be made huge.
-_DISGUISES = {
-    b"\x1f\x8b": "compressed with gzip",
-    b"\x78\x01": "compressed with zlib",
-    b"\x78\x9c": "compressed with zlib",
-    b"\x78\xda": "compressed with zlib",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    b"\xff\xfe": "UTF-16, not UTF-8",
-    b"\xfe\xff": "UTF-16, not UTF-8",
-}
-# A CSV whose one column is named with one of these is a table to other readers.
-_SEPARATORS = frozenset(";\t|")
-# For the count and the row number beside people's columns, whose names may not hold a NUL.
-_ROWS = "\0rows"
 _CALENDAR = (-718_797, 2_932_531)  # days since 1970: the years 2 to 9998, so that zones fit too
 LONGEST = 200  # characters of the name of a class or source
 
@@ -71,15 +57,6 @@ class Shard:
     rows: int
     start: int
     files: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something that keeps a file from being examined with the others."""
-
-    code: str  # unreadable-file | mixed-schema | mixed-kinds | zero-rows | not-data
-    path: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +84,14 @@ class Dataset:
         """One shard, in the dataset's column order and types."""
         if shard.format == folder.FORMAT:
             return folder.scan(self.root, shard.files)
-        types = _types(self.schema) if shard.format in _UNTYPED else {}
-        return _scan(_at(self.root, shard.path), shard.format, types).select(_named(self.schema))
+        types = _types(self.schema) if shard.format in UNTYPED else {}
+        return lazy_file(file_of(self.root, shard.path), shard.format, types).select(
+            named(self.schema)
+        )
 
     def columns(self, *names: str) -> pl.LazyFrame:
         """The named columns of every row, in global row order, for streaming queries."""
-        return self.lazy().select(_named(names))
+        return self.lazy().select(named(names))
 
     def batches(self, column: str, size: int, most: int) -> Iterator[pl.Series]:
         """One column in global row order, a few rows at a time: some `most` bytes, `size` rows.
@@ -120,15 +99,15 @@ class Dataset:
         Every file is read once, from its start to its end, and little of it is held.
         """
         for shard in self.shards:
-            path = _at(self.root, shard.path)
+            path = file_of(self.root, shard.path)
             if shard.files:
                 yield from folder.batches(self.root, shard.files, column, size, most)
-            elif shard.format in _UNTYPED:
-                whole = self.scan(shard).select(_named([column])).collect()
+            elif shard.format in UNTYPED:
+                whole = self.scan(shard).select(named([column])).collect()
                 yield from (part.to_series() for part in whole.iter_slices(size))
             else:
                 rows = max(1, min(size, most * shard.rows // max(path.stat().st_size, 1)))
-                yield from _streamed(path, shard.format, column, rows)
+                yield from streamed(path, shard.format, column, rows)
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of every row, in global row order."""
@@ -181,11 +160,11 @@ class Dataset:
             for local in inside:
                 yield local, folder.record(self.root, shard.files[local])
         elif inside:
-            scan = self.scan(shard).with_row_index(_ROWS)
-            found = scan.filter(pl.col(_ROWS).is_in(inside)).sort(_ROWS).collect()
+            scan = self.scan(shard).with_row_index(ROWS)
+            found = scan.filter(pl.col(ROWS).is_in(inside)).sort(ROWS).collect()
             tame, far = _tamed(found)
             for place, record in enumerate(tame.iter_rows(named=True)):
-                yield record.pop(_ROWS), {**record, **far.get(place, {})}
+                yield record.pop(ROWS), {**record, **far.get(place, {})}
 
 
 def open_dataset(
@@ -206,10 +185,10 @@ def open_dataset(
         Unreadable: no data file can be read, or `roles` names a column that the data lacks.
     """
     ordered, pictures = _kinds(files)
-    tried = {name: _probe(root, name) for name in ordered}
+    tried = decode_apart(root, ordered)
     problems = [found for found in tried.values() if isinstance(found, Problem)]
-    read = {name: found for name, found in tried.items() if isinstance(found, _Probed)}
-    if pictures and not any(_form(name) for name in ordered):
+    read = {name: found for name, found in tried.items() if isinstance(found, Probed)}
+    if pictures and not any(form_of(name) for name in ordered):
         return _folder(root, pictures, problems, roles, given)
     if pictures:
         problems.append(_mixed_kinds(pictures))
@@ -239,10 +218,6 @@ def _kinds(files: Sequence[str]) -> tuple[list[str], list[str]]:
     ordered = sorted(files, key=str.encode)
     pictures = [name for name in ordered if folder.is_picture(name)]
     return [name for name in ordered if not folder.is_picture(name)], pictures
-
-
-def _form(name: str) -> str | None:
-    return FORMATS.get(PurePosixPath(name).suffix.lower())
 
 
 def _mixed_kinds(pictures: Sequence[str]) -> Problem:
@@ -312,138 +287,20 @@ def row_digest(record: Mapping[str, Any]) -> str:
     return str(Digest.of(canonical_json({name: _plain(value) for name, value in record.items()})))
 
 
-@dataclass(frozen=True, slots=True)
-class _Probed:
-    """What one readable file turned out to hold."""
-
-    format: str
-    rows: int
-    schema: Schema
-
-
-def _probe(root: Path, name: str) -> _Probed | Problem:
-    """Decode one file from end to end, holding little of it; say what is in it or why not."""
-    import polars as pl
-    import pyarrow as pa
-
-    form = _form(name)
-    if form is None:
-        return Problem(code="not-data", path=name, message="not a format that is examined")
-    path = _at(root, name)
-    try:
-        if path.stat().st_size == 0 and form in _UNTYPED:
-            return Problem(code="zero-rows", path=name, message="the file is empty")
-        if form in _UNTYPED and (disguise := _disguise(path)):
-            return Problem(code="unreadable-file", path=name, message=f"the file is {disguise}")
-        if form == "parquet":
-            _decode_parquet(path)
-        form = "ipc-stream" if form == "ipc" and _is_stream(path) else form
-        frame = _scan(path, form)
-        schema = frame.collect_schema()
-        if any("\0" in column for column in schema):
-            told = "the name of a column holds a NUL"
-            return Problem(code="unreadable-file", path=name, message=told)
-        if form == "csv" and len(schema) == 1 and _SEPARATORS & set(*schema):
-            told = "the columns are separated by something else than a comma"
-            return Problem(code="unreadable-file", path=name, message=told)
-        counted = frame.select(pl.len().alias(_ROWS), pl.all().null_count()).collect(
-            engine="streaming"
-        )
-        return _Probed(form, counted[_ROWS][0] if len(schema) else 0, schema)
-    except (OSError, pa.ArrowException, pl.exceptions.PolarsError, UnicodeError) as error:
-        return Problem(code="unreadable-file", path=name, message=_first_line(error))
-    except pl.exceptions.PanicException as error:
-        return Problem(code="unreadable-file", path=name, message=_first_line(error))
-
-
-def _disguise(path: Path) -> str:
-    """What a text file is instead, or nothing."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    return next((told for magic, told in _DISGUISES.items() if start.startswith(magic)), "")
-
-
-def _decode_parquet(path: Path) -> None:
-    """Read every page; footers and statistics alone would vouch for pages that are damaged."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        for _ in file.iter_batches(batch_size=8192):
-            pass
-
-
-def _scan(path: Path, form: str, types: Schema | None = None) -> pl.LazyFrame:
-    """A shard as a LazyFrame; names are taken literally, never as patterns or partitions.
-
-    `types` are those to give to the columns of a format that carries none.
-    """
-    import polars as pl
-
-    match form:
-        case "parquet":
-            return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        case "ipc":
-            return pl.scan_ipc(path, glob=False, hive_partitioning=False)
-        case "ipc-stream":
-            return pl.read_ipc_stream(path, use_pyarrow=True).lazy()
-        case "csv":
-            return pl.scan_csv(
-                path, glob=False, infer_schema_length=None, schema_overrides=dict(types or {})
-            )
-        case _:
-            source = path.read_bytes() if _PATTERN & set(str(path)) else path
-            return pl.scan_ndjson(source, infer_schema_length=None, schema_overrides=types)
-
-
-def _streamed(path: Path, form: str, column: str, rows: int) -> Iterator[pl.Series]:
-    """One column of a Parquet or Arrow file, at most `rows` rows at a time."""
-    import polars as pl
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.Series]:
-        for batch in batches:
-            values = pl.Series(column, pl.from_arrow(batch.column(column)))
-            yield from (values.slice(start, rows) for start in range(0, len(values), rows))
-
-    if form == "parquet":
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            yield from parts(file.iter_batches(rows, columns=[column]))
-    elif form == "ipc":
-        with pa.memory_map(str(path)) as source:
-            opened = pa.ipc.open_file(source)
-            yield from parts(map(opened.get_batch, range(opened.num_record_batches)))
-    else:
-        with pa.memory_map(str(path)) as source:
-            yield from parts(pa.ipc.open_stream(source))
-
-
-def _named(columns: Iterable[str]) -> pl.Expr:
-    """Columns by name alone; polars takes a plain `*` or `^...$` for a pattern over the others."""
-    import polars.selectors as cs
-
-    return cs.by_name(list(columns)).as_expr()
-
-
-def _is_stream(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(6) != b"ARROW1"
-
-
-def _common_schema(probed: Sequence[_Probed]) -> Schema:
+def _common_schema(probed: Sequence[Probed]) -> Schema:
     """The schema of most shards; types of untyped formats are widened to hold all of them."""
     filled = [shard for shard in probed if shard.rows] or list(probed)
     votes = Counter(map(_key, filled))
     winner = max(votes, key=lambda key: votes[key])
     agreeing = [shard for shard in filled if _key(shard) == winner]
     first = agreeing[0].schema
-    if agreeing[0].format not in _UNTYPED:
+    if agreeing[0].format not in UNTYPED:
         return first
     return {column: _widest([shard.schema[column] for shard in agreeing]) for column in first}
 
 
-def _key(shard: _Probed) -> tuple[str, ...]:
-    if shard.format in _UNTYPED:
+def _key(shard: Probed) -> tuple[str, ...]:
+    if shard.format in UNTYPED:
         return tuple(shard.schema)
     return tuple(f"{column}\0{dtype}" for column, dtype in shard.schema.items())
 
@@ -457,10 +314,10 @@ def _widest(dtypes: Sequence[pl.DataType]) -> pl.DataType:
     return pl.Float64() if all(kind.is_numeric() for kind in kinds) else pl.String()
 
 
-def _unfit(name: str, probed: _Probed, schema: Schema) -> Problem | None:
+def _unfit(name: str, probed: Probed, schema: Schema) -> Problem | None:
     if probed.rows == 0:
         return Problem(code="zero-rows", path=name, message="the file holds no row")
-    if probed.format in _UNTYPED:
+    if probed.format in UNTYPED:
         fits = set(probed.schema) == set(schema)
     else:
         fits = dict(probed.schema) == dict(schema)
@@ -469,7 +326,7 @@ def _unfit(name: str, probed: _Probed, schema: Schema) -> Problem | None:
     return Problem(code="mixed-schema", path=name, message=_schema_difference(probed, schema))
 
 
-def _schema_difference(probed: _Probed, schema: Schema) -> str:
+def _schema_difference(probed: Probed, schema: Schema) -> str:
     told = []
     for column in dict.fromkeys([*schema, *probed.schema]):
         here, there = probed.schema.get(column), schema.get(column)
@@ -498,10 +355,6 @@ def _held(roles: Roles, schema: Schema) -> Roles:
             f"the data has no column {', '.join(map(repr, missing[:5]))}, to which a role is given"
         )
     return roles
-
-
-def _at(root: Path, name: str) -> Path:
-    return root if root.is_file() else root / name
 
 
 def _types(schema: Mapping[str, str]) -> Schema:

@@ -1,8 +1,8 @@
 """Files of lines that only grow: each line names the line before it.
 
 Editing, dropping or reordering a line breaks the chain for everybody; what the lines say and who
-may sign them is the business of :mod:`guards.provenance.ledger` and :mod:`guards.anchor`. That the
-end was cut off shows only against something that somebody remembered.
+may sign them is the business of :mod:`guards.anchor`, whose few lines need no tree over them. That
+the end was cut off shows only against something that somebody remembered.
 """
 
 from __future__ import annotations

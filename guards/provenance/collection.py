@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from guards.digest import Digest, tree_root
-from guards.provenance.ledger import Entry
+from guards.provenance.lines import Entry
 from guards.provenance.manifest import Name
 from guards.provenance.snapshot import Entry as File
 from guards.provenance.snapshot import Snapshot

@@ -1,86 +1,114 @@
-"""An append-only log of signed records: each line names the line before it.
+"""The ledger: a transparency log of signed entries, in files that need no server.
 
-    LEDGER/log.jsonl              one DSSE envelope a line, signed by a scanner
+    LEDGER/checkpoint             where the log stands: a signed note
+    LEDGER/tile/                  the entries, and the tree over them (:mod:`.tiles`)
     LEDGER/records/<sha256>.json  the records themselves
     LEDGER/statistics/<sha256>.json  what was seen in data that was admitted, as its record binds it
     LEDGER/profiles/<sha256>.json    and what that data looked like
 
-Editing, dropping or reordering a line breaks the chain for everybody. Cutting the end off can be
-told only relative to something remembered: a checkpoint (size and head) that somebody kept. Every
-record carries the checkpoint it was made on, so each later record is such a memory.
+The tree is RFC 6962's, the files are those of c2sp.org/tlog-tiles, so that other people's tools
+read and check them (docs/adr/0013-tlog.md). Editing, dropping or reordering entries breaks the
+tree for everybody. That the end was cut off, or that there are two logs of one name, can be told
+only relative to something remembered: a checkpoint that somebody kept. Every record carries the
+one it was made on, so each record is such a memory; and no append signs a tree that does not go
+on from the one its record was made on.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from guards.digest import Digest
+from guards.digest import Digest, merkle_root
 from guards.errors import Malformed, Untrusted, UsageError
-from guards.files import locked, write_atomically
-from guards.provenance.chain import GENESIS, append_line, whole_lines
-from guards.provenance.manifest import Name, parse_name
-from guards.provenance.signing import (
-    Envelope,
-    Signer,
-    make_statement,
-    parse_envelope,
-    sign,
-    signers,
-    statement,
-)
-from guards.provenance.strictjson import Node, timestamp
+from guards.files import directory_on_disk, locked, read_document, write_atomically
+from guards.provenance import merkle, tiles
+from guards.provenance.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from guards.provenance.lines import Entry, Line, Made, read_line, role, write_line
+from guards.provenance.manifest import UNNAMED
+from guards.provenance.note import noted_by
+from guards.provenance.signing import PublicKey, Signer
+from guards.provenance.tiles import Tiles
 from guards.provenance.trust import Trust
 
-PREDICATE = "https://toadstone.dev/ledger-entry/v1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """The length of a log and the digest of its last line: enough to notice what is cut off."""
-
-    size: int
-    head: Digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One line: which record, about which bytes of which dataset, and what was decided."""
-
-    record: Digest
-    name: Name
-    version: int
-    root: Digest
-    decision: str
-    policy: Digest
-    time: datetime
+CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """A log that verified, from its first line to `checkpoint`."""
+    """A log that verified, from its first entry to `checkpoint`.
 
-    entries: tuple[Entry, ...]
-    heads: tuple[Digest, ...]
+    `roots` has the root of the tree at every size, from none to all entries.
+    """
+
+    lines: tuple[Line, ...]
+    roots: tuple[Digest, ...]
+    checkpoint: Checkpoint
     torn: bool = False
 
     @property
-    def checkpoint(self) -> Checkpoint:
-        """Where it ends."""
-        return Checkpoint(size=len(self.heads), head=self.heads[-1] if self.heads else GENESIS)
+    def entries(self) -> tuple[Entry, ...]:
+        """The judgements, in order."""
+        return tuple(line for line in self.lines if isinstance(line, Entry))
 
-    def holds(self, checkpoint: Checkpoint) -> bool:
-        """Whether this log continues the one that `checkpoint` was taken of."""
-        if checkpoint.size == 0:
-            return checkpoint.head == GENESIS
-        past = len(self.heads) >= checkpoint.size
-        return past and self.heads[checkpoint.size - 1] == checkpoint.head
+    @property
+    def made(self) -> tuple[Made, ...]:
+        """What was made from judged data, in order."""
+        return tuple(line for line in self.lines if isinstance(line, Made))
+
+    def objection(self, remembered: Checkpoint) -> str:
+        """Why this log does not go on from the one that was remembered, or nothing."""
+        if remembered.origin and remembered.origin != self.checkpoint.origin:
+            return f"this is another log than {remembered.origin}, which is remembered"
+        if remembered.size >= len(self.roots):
+            return (
+                f"the log was cut off: it has {len(self.lines)} entries, and {remembered.size} are "
+                "remembered"
+            )
+        if self.roots[remembered.size] != remembered.root:
+            return (
+                f"the log is a fork: its first {remembered.size} entries are not those that are "
+                "remembered"
+            )
+        return ""
+
+    def holds(self, remembered: Checkpoint) -> bool:
+        """Whether this log goes on from the one that `remembered` was taken of."""
+        return not self.objection(remembered)
 
     def find(self, record: Digest) -> int | None:
-        """The position of a record, or None."""
+        """The position of a record among the judgements, or None."""
         return next((i for i, entry in enumerate(self.entries) if entry.record == record), None)
+
+
+def begin(directory: Path, key: Signer) -> Checkpoint:
+    """Where the log stands; one that is not there yet begins, empty and signed, with a new name."""
+    try:
+        directory_on_disk(directory)
+        with locked(directory / "lock"):
+            if (found := current(directory)) is None:
+                origin = f"toadstone.dev/log/{secrets.token_hex(16)}"
+                empty = Checkpoint(size=0, root=merkle.EMPTY, origin=origin)
+                found = _publish(directory, empty, key)
+    except OSError as error:
+        raise UsageError(f"ledger {directory}: {error.strerror}") from error
+    return found
+
+
+def exists(directory: Path) -> bool:
+    """Whether there is a log; what lies in its place and is none is for `current` to refuse."""
+    return (directory / CHECKPOINT).exists() or (directory / "log.jsonl").exists()
+
+
+def current(directory: Path) -> Checkpoint | None:
+    """Where the log says that it stands, not verified; None where there is no log."""
+    data = read_document(directory / CHECKPOINT)
+    if data is None and (directory / "log.jsonl").exists():
+        raise UsageError(f"ledger {directory}: is of an earlier form, a chain; begin a new one")
+    return read_checkpoint(data, "ledger checkpoint") if data is not None else None
 
 
 def append(
@@ -89,54 +117,70 @@ def append(
     record: bytes,
     key: Signer,
     kept: Mapping[str, bytes] | None = None,
+    since: Checkpoint | None = None,
 ) -> Checkpoint:
-    """Store a record and chain its entry; returns the checkpoint after it, once it is on disk.
+    """Store a record and log its entry; returns the checkpoint after it, once it is on disk.
 
     `kept` are documents by the name of their directory (`statistics`, `profiles`); they lie there
-    under their digests, by which the record must have bound them.
+    under their digests, by which the record must have bound them. `since` is as for `add`.
     """
     try:
         for kind, document in (kept or {}).items():
-            (directory / kind).mkdir(parents=True, exist_ok=True)
+            directory_on_disk(directory / kind)
             path = directory / kind / f"{Digest.of(document).hex}.json"
             write_atomically(path, document)
-        (directory / "records").mkdir(parents=True, exist_ok=True)
+        directory_on_disk(directory / "records")
         write_atomically(directory / "records" / f"{entry.record.hex}.json", record)
+    except OSError as error:
+        raise UsageError(f"ledger {directory}: {error.strerror}") from error
+    return add(directory, entry, key, since)
+
+
+def add(directory: Path, line: Line, key: Signer, since: Checkpoint | None = None) -> Checkpoint:
+    """Log one entry, signed by `key`; returns the checkpoint after it, once it is on disk.
+
+    It costs the tiles at the tree's right edge, however long the log is.
+
+    Raises:
+        Malformed: the tree is not that of the checkpoint, or does not go on from `since`: nobody
+            signs what contradicts what was signed before.
+    """
+    begin(directory, key)
+    try:
         with locked(directory / "lock"):
-            return _chain(directory / "log.jsonl", entry, key)
+            before = current(directory)
+            if before is None:
+                raise UsageError(f"ledger {directory}: its checkpoint was taken away meanwhile")
+            for draft in tiles.leftovers(directory):
+                draft.unlink(missing_ok=True)
+            tree = Tiles(directory=directory, size=before.size)
+            _refuse_other_tree(tree, before, since)
+            root = tiles.extend(tree, write_line(line, before, key))
+            return _publish(directory, replace(before, size=before.size + 1, root=root), key)
     except OSError as error:
         raise UsageError(f"ledger {directory}: {error.strerror}") from error
 
 
-def checkpoint(directory: Path) -> Checkpoint:
-    """Where the log ends now, read without verifying it; an absent ledger is empty."""
-    lines, _ = whole_lines(directory / "log.jsonl")
-    return Checkpoint(size=len(lines), head=Digest.of(lines[-1]) if lines else GENESIS)
-
-
-def parse_checkpoint(text: str) -> Checkpoint:
-    """Read `SIZE:HEAD`, as `ledger show` and every record give it."""
-    size, _, head = text.partition(":")
-    try:
-        return Checkpoint(size=int(size), head=Digest.parse(head))
-    except ValueError as error:
-        raise UsageError(f"checkpoint {text!r}: must be SIZE:HEAD, as in 12:sha256:...") from error
-
-
 def verify(directory: Path, trust: Trust) -> Log:
-    """Check every signature and the whole chain; Malformed or Untrusted names the first bad line.
+    """Check every signature and the whole tree; Malformed or Untrusted names the first bad entry.
 
-    A key counts as it stood at the time the entry names, which is the scanner's own word.
+    Whoever may have written the last entry has to have signed the checkpoint.
     """
-    path = directory / "log.jsonl"
-    if not path.is_file():
-        raise UsageError(f"ledger {directory}: there is no log.jsonl")
-    lines, torn = whole_lines(path)
-    entries, heads = [], [GENESIS]
-    for index, line in enumerate(lines):
-        entries.append(_verified(line, index, heads[-1], trust))
-        heads.append(Digest.of(line))
-    return Log(entries=tuple(entries), heads=tuple(heads[1:]), torn=bool(torn))
+    stated = current(directory)
+    if stated is None:
+        raise UsageError(f"ledger {directory}: there is no checkpoint, so no log")
+    tree = Tiles(directory=directory, size=stated.size)
+    lines: list[Line] = []
+    peaks, roots = merkle.Peaks(), [merkle.EMPTY]
+    for index, data in enumerate(_entries(tree)):
+        before = Checkpoint(size=index, root=roots[-1], origin=stated.origin)
+        lines.append(read_line(data, before, trust, f"ledger entry {index}"))
+        peaks.push(merkle.leaf_hash(data))
+        roots.append(peaks.root)
+    if roots[-1] != stated.root:
+        raise Malformed("its root is not that of the entries", "ledger checkpoint")
+    _require_last(stated, lines, trust)
+    return Log(lines=tuple(lines), roots=tuple(roots), checkpoint=stated, torn=tree.torn)
 
 
 def missing_records(directory: Path, entries: Sequence[Entry]) -> Iterator[str]:
@@ -149,58 +193,89 @@ def missing_records(directory: Path, entries: Sequence[Entry]) -> Iterator[str]:
             yield f"record {entry.record.short} of {entry.name} was changed"
 
 
-def _chain(path: Path, entry: Entry, key: Signer) -> Checkpoint:
-    size, head = append_line(
-        path, lambda number, head: sign(_payload(entry, number, head), key).to_json()
-    )
-    return Checkpoint(size=size, head=head)
+def require_logger(stated: Checkpoint, trust: Trust, at: datetime) -> None:
+    """Refuse a checkpoint that was signed by nobody who could write any entry at that time.
+
+    What was the last entry is not known here; whoever wrote it signed the checkpoint.
+    """
+    made_by = signed_by(stated, trust)
+    found = [trust.authorise(made_by, each, UNNAMED, at) for each in ("scanner", "deriver")]
+    if not any(authority.able for authority in found):
+        raise Untrusted(f"the checkpoint of {stated.origin}: {found[0].why_not}")
 
 
-def _payload(entry: Entry, sequence: int, previous: Digest) -> bytes:
-    predicate = {
-        "sequence": sequence,
-        "previous": str(previous),
-        "record": str(entry.record),
-        "version": entry.version,
-        "decision": entry.decision,
-        "policy": str(entry.policy),
-        "time": timestamp(entry.time),
-    }
-    return make_statement(str(entry.name), entry.root.hex, PREDICATE, predicate)
+def _require_last(stated: Checkpoint, lines: Sequence[Line], trust: Trust) -> None:
+    """Refuse a checkpoint that nobody signed who may write the last entry."""
+    if not lines:
+        require_logger(stated, trust, datetime.now(UTC))
+        return
+    last, made_by = lines[-1], signed_by(stated, trust)
+    authority = trust.authorise(made_by, role(last), last.name, last.time)
+    if not authority.able:
+        raise Untrusted(f"the checkpoint of {stated.origin}: {authority.why_not}")
 
 
-def _verified(line: bytes, index: int, previous: Digest, trust: Trust) -> Entry:
-    where = f"ledger line {index + 1}"
-    envelope = parse_envelope(line, where)
-    made_by = signers(envelope, trust.public)
+def signed_by(stated: Checkpoint, trust: Trust) -> frozenset[PublicKey]:
+    """The trusted keys that signed a checkpoint, whatever they may do; Untrusted without any.
+
+    One that is `SIZE:ROOT` was signed by nobody, and is whoever's word it is that keeps it.
+    """
+    if stated.note is None:
+        raise Untrusted(f"the checkpoint {stated} is not signed")
+    made_by = noted_by(stated.note, stated.origin, trust.public)
     if not made_by:
-        raise Untrusted(f"{where}: not signed by any trusted key, or changed since")
-    try:
-        entry = _parse(envelope, index, previous)
-    except Malformed as error:
-        raise error.inside(where) from error
-    authority = trust.authorise(made_by, "scanner", entry.name, entry.time)
-    if not authority:
-        raise Untrusted(f"{where}: {authority.why_not}")
-    return entry
+        raise Untrusted(f"the checkpoint of {stated.origin} is not signed by any trusted key")
+    return made_by
 
 
-def _parse(envelope: Envelope, index: int, previous: Digest) -> Entry:
-    top = statement(envelope, PREDICATE)
-    subject = next(iter(top.of("subject").each()))
-    predicate: Node = top.of("predicate").only(
-        "sequence", "previous", "record", "version", "decision", "policy", "time"
-    )
-    if predicate.of("sequence").integer() != index:
-        predicate.of("sequence").refuse(f"must be {index}: a line was dropped, added or moved")
-    if predicate.of("previous").digest() != previous:
-        predicate.of("previous").refuse("does not name the line before it")
-    return Entry(
-        record=predicate.of("record").digest(),
-        name=parse_name(subject.of("name").text()),
-        version=predicate.of("version").integer(),
-        root=subject.of("digest").of("sha256").digest(),
-        decision=predicate.of("decision").text(),
-        policy=predicate.of("policy").digest(),
-        time=predicate.of("time").time(),
-    )
+def _publish(directory: Path, checkpoint: Checkpoint, key: Signer) -> Checkpoint:
+    signed = sign_checkpoint(checkpoint, key)
+    write_atomically(directory / CHECKPOINT, signed.text.encode())
+    return signed
+
+
+def _refuse_other_tree(tree: Tiles, before: Checkpoint, since: Checkpoint | None) -> None:
+    if tree.root != before.root:
+        raise Malformed("its root is not that of the tree; toadstone ledger verify", "checkpoint")
+    if since is None:
+        return
+    same = since.origin in ("", before.origin) and since.size <= before.size
+    if not same or merkle.root(tree.read, since.size) != since.root:
+        raise Malformed(
+            "the log does not go on from what it was when the record was made: it was cut off or "
+            "exchanged meanwhile",
+            "ledger",
+        )
+
+
+def _entries(tree: Tiles) -> Iterator[bytes]:
+    """Every entry, and the tiles over them held against what they have to be."""
+    level: list[bytes] = []
+    for number in range(tree.bundles):
+        found = tree.entries(number)
+        leaves = [merkle.leaf_hash(data) for data in found]
+        for index, (leaf, stated) in enumerate(
+            zip(leaves, tiles.split(tree.hashes(0, number)), strict=True), number * tiles.WIDTH
+        ):
+            if leaf != stated:
+                raise Malformed(
+                    "was changed: it is not the one in the tree", f"ledger entry {index}"
+                )
+        yield from found
+        if len(leaves) == tiles.WIDTH:
+            level.append(merkle_root(leaves))
+    _refuse_other_tiles(tree, level)
+
+
+def _refuse_other_tiles(tree: Tiles, below: list[bytes]) -> None:
+    """The tiles of the higher levels, from the roots of the full ones under them."""
+    level = 1
+    while below:
+        roots = []
+        for number in range(-(-len(below) // tiles.WIDTH)):
+            expected = below[number * tiles.WIDTH : (number + 1) * tiles.WIDTH]
+            if tree.hashes(level, number) != b"".join(expected):
+                raise Malformed("is not that of the tiles below", tiles.tile_path(level, number))
+            if len(expected) == tiles.WIDTH:
+                roots.append(merkle_root(expected))
+        level, below = level + 1, roots

@@ -12,21 +12,22 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from guards.digest import Digest, chunk_count, merkle_root
+from guards.digest import Digest, digest_json
 from guards.errors import GuardError, Malformed, UsageError
+from guards.provenance.entries import described, parse_entry
+from guards.provenance.listing import Listing, parse_listing, read_listing
 from guards.provenance.roles import Roles, from_columns
 from guards.provenance.signing import Envelope, make_statement, statement
-from guards.provenance.snapshot import Entry, Snapshot
+from guards.provenance.snapshot import Snapshot
 from guards.provenance.strictjson import Node, timestamp
 from guards.text import DECEPTIVE, is_control
 
 PREDICATE = "https://toadstone.dev/dataset-manifest/v1"
-# Listed in one manifest, of all its files; 1.6 TB. Files beyond are proved whole or not at all.
-MAX_CHUNKS = 200_000
-_PLAIN_PATH = re.compile(r"\w[\w.+=-]*(?:/\w[\w.+=-]*)*", re.ASCII)
-_USUAL = frozenset({"path", "size", "sha256"})
+# Of more files, or chunks of large ones, the list lies beside the manifest.
+INLINE = 10_000
 _PART = re.compile(r"[^/\\]{1,255}")
 
 
@@ -50,11 +51,17 @@ UNNAMED = Name("unsigned")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the data was taken from, as the producer says."""
+    """Where the data was taken from and when, as the producer says; `digest` names its bytes.
+
+    One with a `claim` is a document in that foreign format, named by the `digest` of its bytes,
+    against which the producer held the data.
+    """
 
     uri: str
     retrieved: str = ""
     license: str = ""
+    digest: Digest | None = None
+    claim: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,17 @@ class Manifest:
     label_counts: Mapping[str, int] = field(default_factory=dict)
     profile: Digest | None = None
 
+    @property
+    def schema_digest(self) -> Digest:
+        """One name for the columns and their types, whatever their order."""
+        return digest_json(dict(self.schema))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the list of files lies beside the manifest, and not in it."""
+        files = self.snapshot.files
+        return len(files) > INLINE or sum(len(entry.chunks) for entry in files) > INLINE
+
 
 def parse_name(text: str) -> Name:
     """Read a dataset's name; UsageError for one that could be mistaken for another."""
@@ -112,8 +130,8 @@ def parse_name(text: str) -> Name:
     return Name("/".join(parts[:2]), parts[2] if len(parts) > 2 else "")
 
 
-def payload(manifest: Manifest) -> bytes:
-    """The bytes to be signed."""
+def payload(manifest: Manifest, listing: Listing | None = None) -> bytes:
+    """The bytes to be signed; with `listing` they name the list of files and do not hold it."""
     optional: dict[str, Any] = {
         "expires": timestamp(manifest.expires) if manifest.expires else None,
         "previous": str(manifest.previous) if manifest.previous else None,
@@ -127,10 +145,8 @@ def payload(manifest: Manifest) -> bytes:
             "created": timestamp(manifest.created),
             **optional,
         },
-        "files": _listed(manifest.snapshot),
-        "sources": [
-            {"uri": s.uri, "retrieved": s.retrieved, "license": s.license} for s in manifest.sources
-        ],
+        "files": listing.describe() if listing else list(described(manifest.snapshot.files)),
+        "sources": [_described(source) for source in manifest.sources],
         "columns": manifest.roles.columns(),
         "schema": dict(manifest.schema),
         "stats": {"rows": manifest.rows, "labelCounts": dict(manifest.label_counts)},
@@ -142,16 +158,11 @@ def payload(manifest: Manifest) -> bytes:
     return make_statement(str(manifest.name), manifest.snapshot.root.hex, PREDICATE, predicate)
 
 
-def _listed(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The files, and of large ones the chunks, by which a part can be proved; never too many."""
-    room = MAX_CHUNKS
-    listed: list[dict[str, Any]] = []
-    for entry in snapshot.files:
-        file = {"path": entry.path, "size": entry.size, "sha256": entry.digest.hex}
-        room -= len(entry.chunks)
-        chunks = {"chunks": [leaf.hex() for leaf in entry.chunks]} if entry.chunks else {}
-        listed.append({**file, **(chunks if room >= 0 else {})})
-    return listed
+def _described(source: Source) -> dict[str, str]:
+    """A source as JSON; what it does not have adds nothing, so what was signed before stands."""
+    more = {"digest": str(source.digest or ""), "claim": source.claim}
+    told = {"uri": source.uri, "retrieved": source.retrieved, "license": source.license}
+    return {**told, **{key: text for key, text in more.items() if text}}
 
 
 def describe(derivation: Derivation) -> dict[str, Any]:
@@ -168,8 +179,11 @@ def describe(derivation: Derivation) -> dict[str, Any]:
     }
 
 
-def parse(envelope: Envelope) -> Manifest:
-    """Read a manifest out of an envelope whose signatures have been verified."""
+def parse(envelope: Envelope, like: Snapshot | None = None) -> Manifest:
+    """Read a manifest out of an envelope whose signatures have been verified.
+
+    Files that are as in `like` are told by its entries, so that a million are held once.
+    """
     top = statement(envelope, PREDICATE)
     predicate = top.of("predicate")
     predicate.only(
@@ -186,7 +200,7 @@ def parse(envelope: Envelope) -> Manifest:
         previous=previous.digest() if (previous := dataset.optional("previous")) else None,
         parents=tuple(parent.digest() for parent in dataset.of("parents").each()),
         derivation=_derivation(made) if (made := predicate.optional("derivation")) else None,
-        snapshot=_files(predicate.of("files")),
+        snapshot=_files(predicate.of("files"), envelope.listing, like),
         sources=tuple(_source(source) for source in predicate.of("sources").each()),
         roles=_roles(predicate.of("columns")),
         schema={key: node.text() for key, node in predicate.of("schema").items()},
@@ -236,11 +250,16 @@ def _name(dataset: Node) -> Name:
     return parsed if parsed != UNNAMED else dataset.of("name").refuse("stands for no name at all")
 
 
-def _files(node: Node) -> Snapshot:
+def _files(node: Node, place: Path | None, like: Snapshot | None) -> Snapshot:
+    """The files, out of the manifest or out of the list beside it."""
+    if isinstance(node.value, dict):
+        known = iter(like.files if like else ())
+        read = read_listing(parse_listing(node), place)
+        return Snapshot(files=tuple(k if (k := next(known, e)) == e else e for e in read))
     entries = []
     seen: set[str] = set()
     for item in node.each():
-        entry = _usual(item.value) or _file(item)
+        entry = parse_entry(item)
         if entry.path in seen:
             item.of("path").refuse("listed twice")
         seen.add(entry.path)
@@ -248,47 +267,17 @@ def _files(node: Node) -> Snapshot:
     return Snapshot(files=tuple(entries))
 
 
-def _usual(value: Any) -> Entry | None:
-    """A file that is as most are, read at a tenth of the cost; nothing for all that is not."""
-    if type(value) is not dict or value.keys() != _USUAL:
-        return None
-    path, size, digest = value["path"], value["size"], value["sha256"]
-    usual = type(path) is str and type(size) is int and type(digest) is str and size >= 0
-    if not usual or not _PLAIN_PATH.fullmatch(path):
-        return None
-    try:
-        return Entry(path=path, size=size, digest=Digest(digest))
-    except ValueError:
-        return None
-
-
-def _file(item: Node) -> Entry:
-    path = item.only("path", "size", "sha256", "chunks").of("path").text()
-    if not _is_plain(path):
-        item.of("path").refuse("not a plain relative path")
-    size, digest = item.of("size").integer(), item.of("sha256").digest()
-    listed = item.optional("chunks")
-    chunks = tuple(leaf.digest().raw for leaf in listed.each()) if listed else ()
-    if listed and (len(chunks) != chunk_count(size) or merkle_root(chunks) != digest.raw):
-        listed.refuse("are not those of the digest")
-    return Entry(path=path, size=size, digest=digest, chunks=chunks if len(chunks) > 1 else ())
-
-
-def _is_plain(path: str) -> bool:
-    parts = path.split("/")
-    return (
-        not any(part in ("", ".", "..") or part[1:2] == ":" for part in parts)
-        and not any(is_control(c) or c in DECEPTIVE or c == "\\" for c in path)
-        and unicodedata.normalize("NFC", path) == path
-    )
-
-
 def _source(node: Node) -> Source:
-    node.only("uri", "retrieved", "license")
+    node.only("uri", "retrieved", "license", "digest", "claim")
+    digest, claim = node.optional("digest"), node.optional("claim")
+    if claim and not digest:
+        node.refuse("has a claim without its digest")
     return Source(
         uri=node.of("uri").text(),
         retrieved=node.of("retrieved").text(),
         license=node.of("license").text(),
+        digest=digest.digest() if digest else None,
+        claim=claim.text() if claim else "",
     )
 
 

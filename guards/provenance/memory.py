@@ -1,9 +1,10 @@
 """What was seen before: what makes a replayed manifest, an old trust and a turned clock visible.
 
-A state directory holds one small file for each (name, partition) with the highest version seen;
-`trust.json`, the newest metadata of a trust of the full form; and `clock.json`, the latest time.
-Without one, history is reported as `first-use`: nobody is told that there was no rollback by
-somebody who cannot know. A pinned version is checked without touching the memory.
+A state directory holds one small file for each (name, partition) with the highest version seen,
+one for each log with where it stood, `trust.json` with the newest metadata of a trust of the full
+form, and `clock.json` with the latest time. Without one, history is reported as `first-use`: nobody
+is told that there was no rollback by somebody who cannot know. A pinned version is checked without
+touching the memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from guards.digest import Digest, canonical_json
 from guards.errors import Malformed, UsageError
 from guards.files import locked, read_document, write_atomically
+from guards.provenance.checkpoint import Checkpoint, read_checkpoint
 from guards.provenance.manifest import Manifest, Name
 from guards.provenance.snapshot import Difference
 from guards.provenance.strictjson import Node, loads, timestamp
@@ -163,8 +165,30 @@ class Memory:
         except OSError as error:
             raise UsageError(f"state {self.directory}: {error.strerror}") from error
 
-    def _path(self, name: Name) -> Path:
-        return self.directory / f"{Digest.of(str(name).encode()).hex}.json"
+    def recall_log(self, origin: str) -> Checkpoint | None:
+        """Where the log of that origin stood when it was seen last, or None at first use."""
+        path = self._path(origin)
+        if (data := read_document(path)) is None:
+            return None
+        seen = read_checkpoint(data, str(path))
+        if seen.origin != origin:
+            raise Malformed(f"is about another log than {origin}", str(path))
+        return seen
+
+    def remember_log(self, checkpoint: Checkpoint) -> None:
+        """Raise the memory to this signed checkpoint; an older or equal one changes nothing."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with locked(self.directory / "lock"):
+                seen = self.recall_log(checkpoint.origin)
+                if seen is None or checkpoint.size > seen.size:
+                    write_atomically(self._path(checkpoint.origin), checkpoint.text.encode())
+        except OSError as error:
+            raise UsageError(f"state {self.directory}: {error.strerror}") from error
+
+    def _path(self, about: Name | str) -> Path:
+        suffix = "checkpoint" if isinstance(about, str) else "json"
+        return self.directory / f"{Digest.of(str(about).encode()).hex}.{suffix}"
 
 
 def _encode(manifest: Manifest) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from guards.provenance.snapshot import (
     Snapshot,
     Walked,
     compare,
+    renamed,
 )
 from guards.provenance.strictjson import timestamp
 from guards.provenance.trust import SKEW, Authority, Step, Trust
@@ -159,6 +160,12 @@ def vouched(signed: bytes | None, trust: Trust, at: datetime, what: str) -> Mani
 
 def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
     """How many bytes a dataset may have to be worth a copy; None when no producer claims it."""
+    manifest = expected(signed, trust, at)
+    return manifest.snapshot.size + SLACK if manifest else None
+
+
+def expected(signed: bytes | None, trust: Trust, at: datetime) -> Manifest | None:
+    """What somebody claims who may; before the bytes are looked at, to know what to expect."""
     try:
         _, made_by, manifest = _read(signed or b"", trust.public)
     except Malformed:
@@ -166,7 +173,7 @@ def room(signed: bytes | None, trust: Trust, at: datetime) -> int | None:
     if manifest is None:
         return None
     may = vouching(trust, made_by, manifest.name, at, derived=bool(manifest.parents))
-    return manifest.snapshot.size + SLACK if may else None
+    return manifest if may else None
 
 
 # Asked about the same bytes twice, and 20,000 files take a while to parse.
@@ -183,7 +190,8 @@ def _read(
 def _differences(manifest: Manifest, walked: Walked) -> list[Difference]:
     """How the files differ from those claimed; one that was left unread is not missing, too."""
     unread = {problem.path for problem in walked.unsafe if problem.code == TOO_LARGE}
-    found = compare(manifest.snapshot.files, walked.snapshot.files)
+    claimed, have = manifest.snapshot.files, walked.snapshot.files
+    found = renamed(compare(claimed, have), claimed, have)
     return [problem for problem in found if problem.path not in unread]
 
 

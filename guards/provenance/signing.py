@@ -18,7 +18,7 @@ import binascii
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,11 +99,15 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A DSSE envelope, parsed but not yet believed."""
+    """A DSSE envelope, parsed but not yet believed.
+
+    `listing` is where a manifest's list of files would lie, as whoever read the envelope says.
+    """
 
     payload_type: str
     payload: bytes
     signatures: tuple[tuple[str, bytes], ...]
+    listing: Path | None = field(default=None, compare=False)
 
     def to_json(self) -> bytes:
         """The envelope in its canonical form, one line."""
@@ -234,8 +238,13 @@ def add_signature(envelope: Envelope, key: Signer) -> Envelope:
 
 def parse_envelope(data: bytes, what: str = "envelope") -> Envelope:
     """Read an untrusted DSSE envelope; the payload stays bytes."""
-    node = loads(data, what, long_text=("payload",), most=MAX_MARKS)
-    top = Node(node.value, what).only("payloadType", "payload", "signatures")
+    document = loads(data, what, long_text=("payload",), most=MAX_MARKS).value
+    return replace(envelope(Node(document, what)), listing=getattr(data, "listing", None))
+
+
+def envelope(top: Node) -> Envelope:
+    """The DSSE envelope that a document is, or has inside; nothing of it is believed yet."""
+    top.only("payloadType", "payload", "signatures")
     signatures = []
     for item in top.of("signatures").each():
         keyid = item.only("keyid", "sig").optional("keyid")
@@ -259,8 +268,11 @@ def signers(envelope: Envelope, keys: Iterable[PublicKey]) -> frozenset[PublicKe
     )
 
 
-def statement(envelope: Envelope, predicate_type: str) -> Node:
-    """The in-toto Statement v1 inside an envelope of our payload type; call `signers` first."""
+def statement(envelope: Envelope, predicate_type: str, *, subjects: int = 1) -> Node:
+    """The in-toto Statement v1 inside an envelope of our payload type; call `signers` first.
+
+    It has one subject, or as many as `subjects` allows.
+    """
     if envelope.payload_type != PAYLOAD_TYPE:
         raise Malformed(f"must be {PAYLOAD_TYPE}", "payloadType")
     top = Node(loads(envelope.payload, "payload").value, "payload")
@@ -269,8 +281,9 @@ def statement(envelope: Envelope, predicate_type: str) -> Node:
         top.of("_type").refuse(f"must be {STATEMENT_TYPE}")
     if top.of("predicateType").text() != predicate_type:
         top.of("predicateType").refuse(f"must be {predicate_type}")
-    if len(list(top.of("subject").each())) != 1:
-        top.of("subject").refuse("must have exactly one subject")
+    if not 1 <= len(list(top.of("subject").each())) <= subjects:
+        most = "exactly one subject" if subjects == 1 else f"1 to {subjects} subjects"
+        top.of("subject").refuse(f"must have {most}")
     return top
 
 

@@ -18,11 +18,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from guards.digest import CHUNK, Digest, chunk_count, hash_chunks, merkle_root, tree_root
+from guards.digest import CHUNK, Digest, chunk_count, hash_chunks, merkle_root, ordered_root
 from guards.errors import NothingToExamine, UsageError
 from guards.provenance.index import Contradicted, Index
 from guards.text import DECEPTIVE, is_control, printable
@@ -33,6 +35,7 @@ MAX_NAME = 255
 MAX_DEPTH = 64
 WARNINGS = frozenset({"hardlink"})
 TOO_LARGE = "too-large"
+_ONE = frozenset({"missing-file", "extra-file"})
 _OF_CHANGE = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink")
 # Names that nobody could object to, and most are; all others are looked at letter by letter.
 _PLAIN = re.compile(r"\w(?:[\w .+=-]*[\w+=-])?", re.ASCII)
@@ -46,13 +49,16 @@ class Entry:
     """One regular file: its NFC path with `/`, its size in bytes, its digest.
 
     `chunks` are the leaves of a file of several chunks, where they are known. The digest is their
-    root, so they say nothing that it does not.
+    root, so they say nothing that it does not. `rows` and `content`, the digest of the rows in any
+    order, are what a producer says of a table; they are never compared in place of the bytes.
     """
 
     path: str
     size: int
     digest: Digest
     chunks: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
+    rows: int | None = field(default=None, compare=False, repr=False)
+    content: Digest | None = field(default=None, compare=False, repr=False)
 
     @property
     def leaves(self) -> tuple[bytes, ...]:
@@ -71,13 +77,22 @@ class Snapshot:
     def root(self) -> Digest:
         """The name of these bytes under these paths."""
         if not self._root:  # asked for often, and costs a hash for every file
-            self._root.append(tree_root((e.path, e.size, e.digest) for e in self.files))
+            ordered = self.files if _in_order(self.files) else sorted(self.files, key=_name)
+            self._root.append(ordered_root((e.path, e.size, e.digest) for e in ordered))
         return self._root[0]
 
     @property
     def size(self) -> int:
         """Bytes in all."""
         return sum(entry.size for entry in self.files)
+
+
+def _name(entry: Entry) -> bytes:
+    return entry.path.encode()
+
+
+def _in_order(files: Sequence[Entry]) -> bool:
+    return all(_name(one) < _name(next) for one, next in pairwise(files))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +126,14 @@ class Walked:
 class Look:
     """How a dataset is looked at: what was read of it before, and who hears of every chunk's bytes.
 
-    `chunks` are the only ones to be read, by path; without it, all of all files.
+    `chunks` are the only ones to be read, by path; without it, all of all files. A file that is as
+    it was `claimed` is told by the entry of the claim, so that a million are held once.
     """
 
     chunks: Mapping[str, Sequence[int]] | None = None
     index: Index | None = None
     tick: Callable[[int], None] = lambda size: None
+    claimed: Sequence[Entry] = ()
 
 
 class _Found(NamedTuple):
@@ -134,6 +151,16 @@ class _Opened(NamedTuple):
     path: str
     descriptor: int
     status: os.stat_result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFile:
+    """A plain file under the walk, open for reading; who takes it calls `close` when it is read."""
+
+    path: str
+    size: int
+    descriptor: int
+    close: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -175,9 +202,11 @@ def take(dataset: Path, most: int | None = None, look: Look = Look()) -> Walked:
     """
     unsafe: list[Difference] = []
     files, unread = [], 0
+    claimed = {entry.path: entry for entry in look.claimed}
     try:
         for reading in read_chunks(dataset, most, look, unsafe):
-            files.append(reading.entry)
+            entry = reading.entry
+            files.append(claimed[entry.path] if claimed.get(entry.path) == entry else entry)
             unread += reading.unread if look.index else 0
     except Contradicted:
         return take(dataset, most, look)
@@ -205,10 +234,23 @@ def read_chunks(
             os.close(descriptor)
 
 
+def open_files(dataset: Path, unsafe: list[Difference]) -> Iterator[OpenFile]:
+    """Every plain file of a dataset, one open after the other; refusals go to `unsafe`."""
+    for found in _walk(dataset, unsafe):
+        if opened := _open(found, unsafe):
+            close = partial(_close, opened, unsafe)
+            size, descriptor = opened.status.st_size, opened.descriptor
+            yield OpenFile(path=opened.path, size=size, descriptor=descriptor, close=close)
+
+
+def _close(opened: _Opened, unsafe: list[Difference]) -> None:
+    unsafe.extend(_moved(opened))
+    os.close(opened.descriptor)
+
+
 def _finish(reading: Reading, unsafe: list[Difference]) -> Reading:
     if reading._opened:
-        unsafe.extend(_moved(reading._opened))
-        os.close(reading._opened.descriptor)
+        _close(reading._opened, unsafe)
     return reading
 
 
@@ -325,16 +367,39 @@ def _fitting(
 def compare(claimed: Iterable[Entry], found: Iterable[Entry]) -> tuple[Difference, ...]:
     """Say how the files found differ from the files claimed, in path order."""
     want = {entry.path: entry for entry in claimed}
-    have = {entry.path: entry for entry in found}
     differences = []
-    for path in sorted(want.keys() | have.keys()):
-        if path not in have:
-            differences.append(Difference(code="missing-file", path=path))
-        elif path not in want:
-            differences.append(Difference(code="extra-file", path=path))
-        elif want[path] != have[path]:
-            differences.append(_changed(want[path], have[path]))
-    return tuple(differences)
+    for have in found:
+        wanted = want.pop(have.path, None)
+        if wanted is None:
+            differences.append(Difference(code="extra-file", path=have.path))
+        elif wanted != have:
+            differences.append(_changed(wanted, have))
+    differences += [Difference(code="missing-file", path=path) for path in want]
+    return tuple(sorted(differences, key=lambda difference: difference.path))
+
+
+def renamed(
+    problems: Iterable[Difference], claimed: Iterable[Entry], found: Iterable[Entry]
+) -> tuple[Difference, ...]:
+    """The same problems, where a missing and an extra file of the same bytes are told as one."""
+    problems = tuple(problems)
+    gone = {problem.path for problem in problems if problem.code == "missing-file"}
+    extra = {problem.path for problem in problems if problem.code == "extra-file"}
+    if not gone or not extra:
+        return problems
+    waiting = defaultdict(list)
+    for entry in found:
+        if entry.path in extra:
+            waiting[entry.digest, entry.size].append(entry.path)
+    pairs = {
+        entry.path: same.pop(0)
+        for entry in claimed
+        if entry.path in gone and (same := waiting[entry.digest, entry.size])
+    }
+    told = [Difference(code="renamed-file", path=new, expected=old) for old, new in pairs.items()]
+    done = {*pairs, *pairs.values()}
+    kept = [problem for problem in problems if problem.path not in done or problem.code not in _ONE]
+    return tuple(sorted([*kept, *told], key=lambda difference: difference.path))
 
 
 def resized(claimed: Entry, size: int) -> Difference:
@@ -352,7 +417,7 @@ def _changed(want: Entry, have: Entry) -> Difference:
 
 
 def _walked(files: Iterable[Entry], unsafe: Iterable[Difference], unread: int = 0) -> Walked:
-    ordered = tuple(sorted(files, key=lambda entry: entry.path.encode()))
+    ordered = tuple(sorted(files, key=_name))
     told = tuple(sorted(unsafe, key=lambda d: d.path))
     return Walked(snapshot=Snapshot(files=ordered), unsafe=told, unread=unread)
 
@@ -396,14 +461,14 @@ def _directory(
 ) -> Iterator[_Found]:
     """Walk one directory by its descriptor, which is closed at the end."""
     try:
-        refused = set(_twins(names))
+        refused = set(twins(names))
         for name in names:
             path = prefix + unicodedata.normalize("NFC", name)
             if only is not None and path not in only:
                 continue
             status = _look(descriptor, name)
             mode = status.st_mode if status else 0
-            code = "name-collision" if name in refused else _refusal(name, path, mode)
+            code = "name-collision" if name in refused else name_refusal(name, path, mode)
             if code:
                 unsafe.append(Difference(code=code, path=path))
             elif stat.S_ISDIR(mode):
@@ -461,8 +526,11 @@ def _look(directory: int, name: str) -> os.stat_result | None:
         return None
 
 
-def _refusal(name: str, path: str, mode: int) -> str:
-    """Why an entry is not to be opened, or nothing; the first reason found."""
+def name_refusal(name: str, path: str, mode: int) -> str:
+    """Why an entry is not to be opened, or nothing; the first reason found.
+
+    `name` is the last part of `path`, and `mode` its kind as in a status.
+    """
     plain = _PLAIN.fullmatch(name)
     if not plain and any(map(is_control, name)):
         return "name-unprintable"
@@ -483,11 +551,13 @@ def _is_too_long(path: str) -> bool:
 
 
 def _is_deceptive(name: str) -> bool:
+    if not name:
+        return True
     hidden_in_it = any(c in DECEPTIVE for c in name) or "\\" in name
     return hidden_in_it or name[-1] in ". " or name[1:2] == ":"
 
 
-def _twins(names: Sequence[str]) -> Iterator[str]:
+def twins(names: Sequence[str]) -> Iterator[str]:
     """Names that another system, or another eye, would take for each other."""
     if all(map(str.isascii, names)) and len({name.lower() for name in names}) == len(names):
         return

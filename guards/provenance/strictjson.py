@@ -108,12 +108,18 @@ class Node:
 
 
 def loads(
-    data: bytes, what: str = "document", *, long_text: tuple[str, ...] = (), most: int = MAX_VALUES
+    data: bytes,
+    what: str = "document",
+    *,
+    long_text: tuple[str, ...] = (),
+    long_at: int = 0,
+    most: int = MAX_VALUES,
 ) -> Node:
     """Parse one strict JSON document; Malformed says what is wrong with it and where.
 
-    Strings are at most 4 KiB, but for the values of top-level keys named in `long_text`. There
-    are at most `most` values, counted by the marks that go before them.
+    Strings are at most 4 KiB, but for the values of keys named in `long_text` at the depth
+    `long_at`, of which 0 is the top. There are at most `most` values, counted by the marks that
+    go before them.
     """
     if len(data) > MAX_DOCUMENT:
         raise Malformed(f"larger than {MAX_DOCUMENT} bytes", what)
@@ -127,7 +133,7 @@ def loads(
             parse_int=_integer,
             parse_float=_finite,
         )
-        _bounded(value, frozenset(long_text), texts=not _are_short(data))
+        _bounded(value, frozenset(long_text), long_at, texts=not _are_short(data))
     except RecursionError as error:
         raise Malformed(f"nested deeper than {MAX_DEPTH}", what) from error
     except UnicodeError as error:
@@ -175,7 +181,7 @@ def _are_short(data: bytes) -> bool:
     return plain and max(map(len, data.split(b'"'))) <= MAX_TEXT
 
 
-def _bounded(root: Any, long_text: frozenset[str], *, texts: bool) -> None:
+def _bounded(root: Any, long_text: frozenset[str], long_at: int, *, texts: bool) -> None:
     """Refuse deep nesting and, in `texts`, what is too long or no text; without recursion."""
     if texts:
         _bounded_text(root, long=False)
@@ -185,7 +191,7 @@ def _bounded(root: Any, long_text: frozenset[str], *, texts: bool) -> None:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
         if texts:
             for value in level:
-                _bounded_texts(value, long_text if depth == 0 else frozenset())
+                _bounded_texts(value, long_text if depth == long_at else frozenset())
         level = list(chain.from_iterable(v.values() if type(v) is dict else v for v in level))
         depth += 1
 

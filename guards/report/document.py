@@ -53,7 +53,14 @@ def document(
         },
         "seed": record.seed,
         "replayable": not record.replay,
-        "ledger": {"size": log.size, "head": str(log.head)} if log else None,
+        "ledger": {
+            "origin": log.origin,
+            "size": log.size,
+            "root": str(log.root),
+            "checkpoint": log.text,
+        }
+        if log
+        else None,
         "examinations": [{**describe(e), "digest": str(e.digest)} for e in examinations],
         "runs": {
             e.rule: {

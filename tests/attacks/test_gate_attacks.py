@@ -108,9 +108,9 @@ class TestRecord:
         passed.record.write_bytes(passed.manifest.read_bytes())
         assert "predicateType" in reasons(passed)
 
-    def test_a_ledger_line_is_no_record(self, passed):
+    def test_a_ledger_entry_is_no_record(self, passed, logs):
         passed.scan(ledger=passed.home / "ledger")
-        passed.record.write_bytes(passed.log.read_bytes().strip())
+        passed.record.write_bytes(logs.read(passed.ledger)[0])
         assert "predicateType" in reasons(passed)
 
     def test_of_other_bytes(self, passed):

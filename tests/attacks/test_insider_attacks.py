@@ -19,9 +19,10 @@ from guards.gate import Admitted
 from guards.inputs import load_inputs, profile_of
 from guards.provenance import ledger, snapshot
 from guards.provenance.collection import strangers
-from guards.provenance.ledger import Entry
+from guards.provenance.lines import Entry
 from guards.provenance.manifest import Name
 from guards.provenance.memory import Memory
+from guards.provenance.signing import parse_envelope
 from guards.provenance.snapshot import Snapshot, take
 from guards.record import parse
 from guards.verdict import Decision, load_policy
@@ -102,7 +103,7 @@ class TestHistory:
         passed.log.unlink()
         os.mkfifo(passed.log) if kind == "fifo" else inflate(passed.log)
         with pytest.raises((UsageError, Malformed)):
-            ledger.checkpoint(passed.home / "ledger")
+            ledger.current(passed.home / "ledger")
         with pytest.raises(GateRefused, match="does not verify"):
             passed.gate(ledger=passed.home / "ledger")
 
@@ -222,7 +223,7 @@ class TestDisguises:
 
 
 def test_a_union_of_other_files_is_no_union_of_its_parents(passed):
-    record = parse(ledger.parse_envelope(passed.record.read_bytes()))
+    record = parse(parse_envelope(passed.record.read_bytes()))
     files = take(passed.batch).snapshot.files
     laid = Snapshot(files=tuple(replace(file, path=f"2013-01/{file.path}") for file in files))
     about = Entry(

@@ -22,7 +22,8 @@ from guards.digest import Digest
 from guards.errors import UsageError
 from guards.findings import Ran
 from guards.history import About
-from guards.provenance.ledger import Entry, append
+from guards.provenance.ledger import append
+from guards.provenance.lines import Entry
 from guards.provenance.manifest import parse_name
 from guards.provenance.snapshot import Snapshot
 from guards.redteam.poison import poison

@@ -19,6 +19,7 @@ import pytest
 
 from guards import scan
 from guards.errors import UsageError
+from guards.provenance.signing import load_private
 
 POLICY = 'rules = ["integrity", "provenance"]\nrequired = ["integrity", "provenance"]\n'
 CONTRACT = {
@@ -82,6 +83,10 @@ CONTRACT = {
     "contract diff": ["OLD", "NEW"],
     "ledger verify": ["DIR", "--trust"],
     "ledger show": ["DIR", "--trust"],
+    "ledger prove": ["DIR", "--record", "--index", "--since", "--out"],
+    "ledger check": ["F.tlog-proof", "--trust", "--record", "--since"],
+    "lineage": ["DATASET", "--ledger", "--trust"],
+    "trained": ["MODEL", "--record", "--name", "--model-version", "--key", "--ledger", "--trust"],
     "demo": [],
 }
 
@@ -100,6 +105,10 @@ class Shell:
             "POLARS_MAX_THREADS": "1",
             "LANG": "C.UTF-8",
         }
+
+    @property
+    def key(self):
+        return load_private(self.home / "keys" / "key.pem")
 
     def command(self, line):
         words = line if isinstance(line, list) else line.split()
@@ -488,20 +497,90 @@ def test_scan_without_trust_blocks_by_default_and_explore_admits_nothing(shell):
     assert any("seed" in reason for reason in told["reasons"])
 
 
-def test_the_ledger_tells_its_own_story(shell):
+def test_the_ledger_tells_its_own_story(shell, logs):
     shell.ok(f"{SCAN} --ledger ledger --out again")
     told = shell.json("ledger show ledger --trust trust")
     assert told["size"] == 2
     assert [entry["decision"] for entry in told["entries"]] == ["PASS", "PASS"]
-    checkpoint = f"{told['size']}:{told['head']}"
+    checkpoint = f"{told['size']}:{told['root']}"
     assert shell.ok(f"ledger verify ledger --trust trust --checkpoint {checkpoint}").startswith(
         "OK 2"
     )
-    log = shell.home / "ledger" / "log.jsonl"
-    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
-    assert "BROKEN" in shell.ok(f"ledger verify ledger --trust trust --checkpoint {checkpoint}", 12)
-    log.write_bytes(b"{}\n")
+    kept = shell.home / "ledger" / "checkpoint"
+    (shell.home / "kept").write_bytes(kept.read_bytes())
+    assert shell.ok("ledger verify ledger --trust trust --checkpoint kept").startswith("OK 2")
+    assert shell.ok("ledger verify ledger --trust trust --checkpoint again/record.json")
+    logs.write(shell.home / "ledger", logs.read(shell.home / "ledger")[:1], shell.key)
+    for remembered in (checkpoint, "kept", "again/record.tlog-proof"):
+        told = shell.ok(f"ledger verify ledger --trust trust --checkpoint {remembered}", 12)
+        assert "BROKEN" in told
+        assert "the log was cut off: it has 1 entries, and 2 are remembered" in told
+    kept.write_bytes(b"{}\n")
     assert shell.json("ledger verify ledger --trust trust", 12)["error"] == "Malformed"
+
+
+def test_proofs_are_checked_without_the_log(shell):
+    shell.ok("ledger prove ledger --record run/record.json --out one.tlog-proof")
+    shell.ok(f"{SCAN} --ledger ledger --out again")
+    shell.ok("ledger prove ledger --since again/record.json --out goes-on")
+    shell.ok("ledger prove ledger --index 1 --out two.tlog-proof")
+    shutil.rmtree(shell.home / "ledger")
+    told = shell.ok("ledger check one.tlog-proof --trust trust --record run/record.json")
+    assert told.startswith("OK entry 0 of 1 in toadstone.dev/log/")
+    assert "PASS acme/x v1" in told
+    assert shell.json("ledger check two.tlog-proof --trust trust")["index"] == 1
+    told = shell.ok("ledger check goes-on --trust trust --since again/record.json")
+    assert "with 2 entries goes on from the 1 that you remember" in told
+    assert shell.json("ledger check run/record.tlog-proof --trust trust")["size"] == 1
+    wrong = "ledger check two.tlog-proof --trust trust --record run/record.json"
+    assert "of another entry" in shell.json(wrong, 12)["reasons"][0]
+    other = "ledger check goes-on --trust trust --since one.tlog-proof"
+    assert shell.ok(other), "a proof ends in a checkpoint, which is as good a memory"
+    forked = f"ledger check goes-on --trust trust --since 1:sha256:{'0' * 64}"
+    assert "a fork" in shell.json(forked, 12)["reasons"][0]
+    shell.ok("ledger check goes-on --trust trust", 2)
+    shell.ok("ledger check one.tlog-proof --trust trust --since again/record.json", 2)
+    shell.ok("ledger check none.tlog-proof --trust trust", 2)
+
+
+def test_a_checkpoint_that_a_stranger_signed_is_no_memory(shell, logs):
+    shell.ok("keygen --out other")
+    kept = (shell.home / "ledger" / "checkpoint").read_bytes()
+    other = load_private(shell.home / "other" / "key.pem")
+    logs.write(shell.home / "ledger", logs.read(shell.home / "ledger"), other)
+    (shell.home / "ledger" / "checkpoint").rename(shell.home / "forged")
+    (shell.home / "ledger" / "checkpoint").write_bytes(kept)
+    told = shell.json("ledger verify ledger --trust trust --checkpoint forged", 12)
+    assert "not signed by any trusted key" in told["reasons"][0]
+
+
+def test_a_model_is_logged_and_found_again(shell):
+    (shell.home / "model.bin").write_bytes(b"weights")
+    trained = (
+        "trained model.bin --record run/record.json --name acme/model --model-version 3 "
+        "--key keys/key.pem --ledger ledger --trust trust"
+    )
+    told = shell.ok(trained)
+    assert told.startswith("logged acme/model v3 sha256:")
+    assert told.endswith("made from acme/x v1\n")
+    told = shell.ok("lineage https://a.b/c --ledger ledger --trust trust")
+    lines = told.splitlines()
+    assert lines[0] == "source https://a.b/c"
+    assert lines[3].startswith("went into") or lines[2] == "  nothing known"
+    assert "  dataset acme/x v1 sha256:" in told
+    assert "    model acme/model v3 sha256:" in told
+    assert lines[-1] == "1 datasets and 1 models descend from it"
+    found = shell.json("lineage model.bin --ledger ledger --trust trust")
+    assert [step["node"]["kind"] for step in found["origins"]] == ["dataset", "source"]
+    assert "MADE model acme/model v3" in shell.ok("ledger show ledger --trust trust")
+    shown = shell.json("ledger show ledger --trust trust")["entries"][1]
+    assert shown["from"] == ["acme/x v1"]
+    shell.ok("lineage acme/none --ledger ledger --trust trust", 2)
+    shell.ok(trained.replace("model.bin", "none.bin"), 2)
+    shell.ok(trained.replace("version 3", "version -3"), 2)
+    next((shell.home / "ledger" / "records").iterdir()).unlink()
+    told = shell.ok("lineage acme/model --ledger ledger --trust trust", 12)
+    assert "is missing: what it came from is not known" in told
 
 
 def test_the_page_is_made_again(shell):

@@ -223,7 +223,7 @@ class TestWaivers:
 
 
 class TestKeysOfDevices:
-    """A key by its URI; `file2:`, securesystemslib's signer of a PEM file, needs no device."""
+    """A key by its URI; `file2:` is securesystemslib's signer of a PEM file, without a device."""
 
     @pytest.fixture
     def named(self, here, monkeypatch):

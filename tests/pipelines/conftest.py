@@ -85,7 +85,7 @@ class World:
 
     @property
     def log(self) -> Path:
-        return self.deployment.ledger / "log.jsonl"
+        return self.deployment.ledger
 
     def models(self) -> list[dict[str, Any]]:
         found = sorted((self.home / "work" / "models").glob("*.json"))

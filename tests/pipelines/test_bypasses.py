@@ -276,12 +276,12 @@ def test_an_older_training_set_with_its_own_good_record_refuses(trained):
 
 
 @pytest.mark.parametrize("how", ["edit", "drop", "reorder", "empty", "delete"])
-def test_a_tampered_ledger_refuses(trained, how):
-    lines = trained.log.read_bytes().splitlines(keepends=True)
+def test_a_tampered_ledger_refuses(trained, how, logs):
+    lines = logs.read(trained.log)
     entry = json.loads(lines[0])
     entry["payload"] = json.loads(lines[1])["payload"]
     changed = {
-        "edit": [json.dumps(entry).encode() + b"\n", *lines[1:]],
+        "edit": [json.dumps(entry).encode(), *lines[1:]],
         "drop": lines[1:],
         "reorder": [lines[1], lines[0], *lines[2:]],
         "empty": [],
@@ -289,7 +289,7 @@ def test_a_tampered_ledger_refuses(trained, how):
     if how == "delete":
         shutil.rmtree(trained.deployment.ledger)
     else:
-        trained.log.write_bytes(b"".join(changed[how]))
+        logs.write(trained.log, changed[how])
     for asset in ("admitted", "training_set", "trained_model"):
         partition = FIRST if asset == "admitted" else None
         told = trained.refusal(trained.materialize(asset, partition=partition), asset)

@@ -10,10 +10,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from guards.lineage import lineage
+from guards.provenance import ledger
 from guards.provenance.collection import Collection, Member
 from guards.provenance.manifest import parse, parse_name
 from guards.provenance.signing import parse_envelope
 from guards.provenance.snapshot import take
+from guards.provenance.trust import load
 from guards.publish import manifest_path
 
 FIRST, SECOND, THIRD = "2013-01", "2013-02", "2013-03"
@@ -113,13 +116,24 @@ def test_the_training_set_is_signed_with_its_parents(trained):
     assert (str(manifest.name), manifest.version) == ("acme/flights-training", 1)
 
 
-def test_every_judgement_is_in_one_ledger(trained):
+def test_every_judgement_is_in_one_ledger(trained, logs):
     names = [
         json.loads(parse_envelope(line).payload)["subject"][0]["name"]
-        for line in trained.log.read_bytes().splitlines()
+        for line in logs.read(trained.log)
     ]
     batches = [f"acme/flights/{key}" for key in (FIRST, SECOND, THIRD)]
-    assert names == [*batches, "acme/flights-training"]
+    assert names == [*batches, "acme/flights-training", "acme/flights-training/model"]
+
+
+def test_the_model_descends_from_every_batch(trained):
+    place = trained.deployment
+    log = ledger.verify(place.ledger, load(place.trust))
+    for key in (FIRST, SECOND, THIRD):
+        found = lineage(place.ledger, log, f"acme/flights/{key}")
+        [model] = [s.node for s in found.descendants if s.node.kind == "model"]
+        assert model.names == ("acme/flights-training/model v1",)
+    written = trained.home / "work" / "models"
+    assert lineage(place.ledger, log, str(next(written.glob("*.json")))).about == (model,)
 
 
 def test_training_again_on_the_same_bytes_keeps_the_version(trained):

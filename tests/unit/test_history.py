@@ -186,8 +186,7 @@ def test_an_old_ledger_without_statistics_verifies_and_has_no_history(three):
     bindings = {k: v for k, v in record.bindings.items() if k != "statistics.json"}
     old = sign(payload(replace(record, bindings=bindings)), three.keys.private("scanner")).to_json()
     assert old != data
-    for path in (home / "log.jsonl", home / "lock"):
-        path.unlink(missing_ok=True)
+    (home / "checkpoint").unlink()
     ledger.append(home, replace(entry, record=Digest.of(old)), old, three.keys.private("scanner"))
     found = recall(home, three.trust, POLICY, about())
     assert found.versions == ()
@@ -210,16 +209,16 @@ class TestAttacks:
             publish(4)
 
     @pytest.mark.parametrize("line", [0, 1])
-    def test_a_line_cannot_be_taken_out_of_the_middle(self, three, publish, line):
-        lines = three.log.read_bytes().splitlines(keepends=True)
+    def test_an_entry_cannot_be_taken_out_of_the_middle(self, three, publish, line, logs):
+        lines = logs.read(three.ledger)
         del lines[line]
-        three.log.write_bytes(b"".join(lines))
-        with pytest.raises(Malformed, match="ledger line"):
+        logs.write(three.ledger, lines)
+        with pytest.raises(Malformed, match="ledger entry"):
             publish(4)
 
-    def test_lines_cut_from_the_end_leave_a_shorter_history_that_is_told(self, three):
-        lines = three.log.read_bytes().splitlines(keepends=True)
-        three.log.write_bytes(b"".join(lines[:1]))
+    def test_an_old_state_of_the_log_has_a_shorter_history_that_is_told(self, three, logs):
+        """Whoever kept a copy can put it back: it is signed, and only a memory knows better."""
+        logs.write(three.ledger, logs.read(three.ledger)[:1], three.keys.private("scanner"))
         assert versions(three) == [1]
         found = recall(three.home / "ledger", three.trust, POLICY, about())
         assert "1 admitted versions" in found.note
@@ -248,7 +247,7 @@ class TestAttacks:
         data = (home / "records" / f"{last.record.hex}.json").read_bytes()
         moved = replace(last, version=8, root=Digest.of(b"x"))
         ledger.append(home, moved, data, three.keys.private("scanner"))
-        with pytest.raises(Malformed, match="not about what its line says"):
+        with pytest.raises(Malformed, match="not about what its entry says"):
             recall(home, three.trust, POLICY, about())
 
     def test_a_scanner_of_other_names_only_is_no_witness(self, three):

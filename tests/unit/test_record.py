@@ -10,9 +10,10 @@ import pytest
 
 from guards.digest import Digest
 from guards.errors import Malformed
-from guards.provenance.ledger import Checkpoint
+from guards.provenance.checkpoint import Checkpoint, sign_checkpoint
 from guards.provenance.manifest import Name
-from guards.provenance.signing import PAYLOAD_TYPE, Envelope, parse_envelope
+from guards.provenance.schemes import OPTIONS
+from guards.provenance.signing import PAYLOAD_TYPE, Envelope, PrivateKey, parse_envelope
 from guards.record import Examined, Record, WaiverUsed, parse, payload
 from guards.verdict import Decision
 
@@ -32,11 +33,15 @@ FULL = Record(
     code="toadstone 1",
     time=MOMENT,
     parents=(Digest.of(b"parent"),),
+    sources=("https://data.example/flights",),
     producers=("a" * 64,),
     expires=MOMENT.replace(year=2027),
     trust=Digest.of(b"trust"),
     manifest=Digest.of(b"manifest"),
-    checkpoint=Checkpoint(size=4, head=Digest.of(b"head")),
+    checkpoint=sign_checkpoint(
+        Checkpoint(size=4, root=Digest.of(b"root"), origin="log.example/1"),
+        PrivateKey(OPTIONS["ed25519"].make()),
+    ),
     examinations=(Examined(rule="labels", outcome="ran", digest=Digest.of(b"e")),),
     bindings={"report.json": "0" * 64},
     waivers=(
@@ -95,7 +100,8 @@ def test_every_field_is_signed(field):
         ("version", None),
         ("bindings", {"report.json": "md5"}),
         ("producers", "abc"),
-        ("ledger", {"size": -1, "head": "0" * 64}),
+        ("checkpoint", {"size": 1, "root": "0" * 64}),
+        ("checkpoint", "log.example/1\n4\nAAAA\n\n"),
         ("examinations", [{"rule": "a", "outcome": "ran"}]),
         ("reasons", "none"),
     ],

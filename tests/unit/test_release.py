@@ -15,6 +15,7 @@ import guards.release
 from guards.cli import main
 from guards.digest import Digest
 from guards.errors import Unreadable, UsageError
+from guards.provenance import ledger
 from guards.provenance import trust as trusts
 from guards.provenance.manifest import parse, parse_name
 from guards.provenance.signing import generate, load_private, load_public, parse_envelope
@@ -125,6 +126,9 @@ def test_the_manifest_names_what_the_release_was_made_from(place, deriver):
 def test_no_gate_opens_before_the_release_is_scanned_itself(place, deriver):
     place.scan(release=wanted(place, deriver), ledger=place.home / "ledger")
     clean = replace(place, batch=place.home / "clean")
+    [made] = ledger.verify(place.ledger, place.trust).made
+    assert (made.kind, made.root) == ("dataset", manifest_of(clean.batch).snapshot.root)
+    assert [m.record for m in made.materials] == [Digest.of(place.record.read_bytes())]
     with pytest.raises(guards.GateRefused, match="the verdict is QUARANTINE"):
         clean.gate()
     again = clean.scan(out=place.home / "again", ledger=place.home / "ledger")

@@ -118,6 +118,7 @@ def guarded_model(plan: Plan, fit: Fit) -> dg.AssetsDefinition:
         path = place.work / "models" / f"{admitted.record.root.short}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, canonical_json(document) + b"\n")
+        work.record_model(place, path, admitted)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(Digest.of(path.read_bytes()).hex),
             metadata={

@@ -2,7 +2,7 @@
 
     WORK/runs/<batch>/    the run directory of each batch: record, report, evidence
     WORK/store/           admitted bytes, read-only, by root; signed manifests, by digest
-    WORK/ledger/          every record, chained
+    WORK/ledger/          every record, in a log
     WORK/state/           the highest version seen of each name
     WORK/training/        data/, its manifest, and run/ with its record
     WORK/models/          what was trained
@@ -22,8 +22,9 @@ from pathlib import Path
 from guards.api import scan
 from guards.digest import Digest
 from guards.errors import GateRefused, UsageError
-from guards.files import directory_at_once, read_document, write_atomically
+from guards.files import directory_at_once, write_atomically
 from guards.gate import Admitted, Terms, require_pass
+from guards.made import What, log_model
 from guards.provenance import ledger
 from guards.provenance.collection import (
     Collection,
@@ -33,6 +34,8 @@ from guards.provenance.collection import (
     standing,
     strangers,
 )
+from guards.provenance.lines import Entry
+from guards.provenance.listing import copy_listing, listing_path, read_claim
 from guards.provenance.manifest import Manifest, Name, parse
 from guards.provenance.memory import Memory
 from guards.provenance.signing import load_private, parse_envelope
@@ -66,7 +69,7 @@ class Deployment:
 
     @property
     def ledger(self) -> Path:
-        """Every record, chained."""
+        """The log of every record."""
         return self.work / "ledger"
 
     @property
@@ -134,6 +137,7 @@ def admit_batch(deployment: Deployment, key: str) -> Admitted:
     signed = _bound(manifest_path(deployment.batch(key)), admitted)
     kept = _kept_manifest(deployment, admitted)
     kept.parent.mkdir(exist_ok=True)
+    copy_listing(signed, kept)
     write_atomically(kept, signed, mode=0o444)
     return admitted
 
@@ -161,7 +165,8 @@ def assemble_training_set(deployment: Deployment) -> Assembled:
         parents=collection.parents,
         columns=_agreed_columns(laid),
     )
-    manifest_path(deployment.training_data).unlink(missing_ok=True)
+    for beside in (before := manifest_path(deployment.training_data), listing_path(before)):
+        beside.unlink(missing_ok=True)
     publish(deployment.training_data, claim, load_private(deployment.deriver_key))
     left_out = tuple(str(entry.name) for entry in entries if entry not in kept)
     return Assembled(collection=collection, version=claim.version, left_out=left_out)
@@ -186,6 +191,14 @@ def admit_training_set(deployment: Deployment) -> Admitted:
     if told:
         raise GateRefused(told)
     return admitted
+
+
+def record_model(deployment: Deployment, model: Path, admitted: Admitted) -> None:
+    """Log that the model was trained on the training set as it was admitted."""
+    name = Name(deployment.training.dataset, "model")
+    what = What(kind="model", name=name, version=admitted.record.version)
+    trust, key = load_trust(deployment.trust), load_private(deployment.deriver_key)
+    log_model(model, what, [admitted.signed], deployment.ledger, trust, key)
 
 
 def _scan(deployment: Deployment, dataset: Path, out: Path, name: Name) -> Scanned:
@@ -220,7 +233,7 @@ def _kept_manifest(deployment: Deployment, admitted: Admitted) -> Path:
 def _bound(path: Path, admitted: Admitted) -> bytes:
     """The bytes of a manifest, if they are those that the record names."""
     try:
-        signed = read_document(path)
+        signed = read_claim(path)
     except UsageError as error:
         raise GateRefused([f"manifest {path.name}: {error}"]) from error
     if signed is None or Digest.of(signed) != admitted.record.manifest:
@@ -229,7 +242,7 @@ def _bound(path: Path, admitted: Admitted) -> bytes:
 
 
 def _lay_out(
-    deployment: Deployment, entries: list[ledger.Entry], draft: Path
+    deployment: Deployment, entries: list[Entry], draft: Path
 ) -> Iterator[tuple[Member, Manifest]]:
     """Write each member's proved bytes under its partition; one private copy at a time."""
     for entry in entries:
@@ -245,7 +258,7 @@ def _lay_out(
         yield member, parse(parse_envelope(signed, "manifest"))
 
 
-def _again(deployment: Deployment, entry: ledger.Entry) -> tuple[Admitted, bytes]:
+def _again(deployment: Deployment, entry: Entry) -> tuple[Admitted, bytes]:
     """Admit one member from the store, by the record that the ledger names, with its manifest."""
     record = deployment.ledger / "records" / f"{entry.record.hex}.json"
     stored = _stored(deployment, entry.root)

@@ -20,9 +20,9 @@ import dagster as dg
 
 from guards.digest import digest_json
 from guards.errors import REFUSALS, UsageError
-from guards.files import read_document
 from guards.integrations.dagster.deployment import BATCH, Deployment
 from guards.integrations.dagster.resource import Toadstone
+from guards.provenance.listing import listing_path, read_claim
 from guards.provenance.manifest import parse
 from guards.provenance.signing import parse_envelope
 from guards.publish import manifest_path
@@ -56,7 +56,8 @@ def look(path: Path) -> Landed:
     """What lies at a landed batch, from the directory alone; links are not followed."""
     manifest = manifest_path(path)
     found = {str(file.relative_to(path)): file.lstat() for file in _files(path)}
-    beside = {manifest.name: manifest.lstat()} if manifest.is_file() else {}
+    claim = (manifest, listing_path(manifest))
+    beside = {path.name: path.lstat() for path in claim if path.is_file()}
     return Landed(
         path=path,
         sizes={name: status.st_size for name, status in found.items()},
@@ -71,7 +72,7 @@ def waits_for(landed: Landed, now_ns: int) -> str:
     if not BATCH.fullmatch(landed.path.name):
         return "its name must be of a-z, 0-9, and _ . - between them"
     try:
-        signed = read_document(landed.manifest)
+        signed = read_claim(landed.manifest)
         if signed is None:
             return f"there is no {landed.manifest.name} yet"
         claimed = parse(parse_envelope(signed)).snapshot.files

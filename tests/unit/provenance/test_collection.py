@@ -16,7 +16,7 @@ from guards.provenance.collection import (
     next_version,
     standing,
 )
-from guards.provenance.ledger import Entry as Line
+from guards.provenance.lines import Entry as Line
 from guards.provenance.manifest import Name
 from guards.provenance.snapshot import Entry, Snapshot
 

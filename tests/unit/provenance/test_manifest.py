@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from guards.digest import Digest
-from guards.errors import UsageError
+from guards.errors import Malformed, UsageError
 from guards.provenance.manifest import (
     Derivation,
     Manifest,
@@ -40,7 +41,10 @@ FULL = Manifest(
         rows=Digest.of(b"rows"),
         code="toadstone 0",
     ),
-    sources=(Source(uri="https://example.org/x", retrieved="2026", license="CC0"),),
+    sources=(
+        Source(uri="https://example.org/x", retrieved="2026", license="CC0"),
+        Source(uri="SHA256SUMS", digest=Digest.of(b"sums"), claim="checksums"),
+    ),
     roles=Roles(label="y", features=("x",), ignored=("z",)),
     schema={"x": "Int64", "y": "String", "z": "Binary"},
     rows=3,
@@ -51,6 +55,19 @@ FULL = Manifest(
 
 def read(data: bytes) -> Manifest:
     return parse(Envelope(payload_type=PAYLOAD_TYPE, payload=data, signatures=()))
+
+
+def test_a_source_without_a_foreign_claim_is_signed_as_it_always_was():
+    first, second = json.loads(payload(FULL))["predicate"]["sources"]
+    assert first == {"uri": "https://example.org/x", "retrieved": "2026", "license": "CC0"}
+    assert second.keys() == {*first, "digest", "claim"}
+
+
+def test_a_foreign_claim_has_its_digest():
+    document = json.loads(payload(FULL))
+    del document["predicate"]["sources"][1]["digest"]
+    with pytest.raises(Malformed, match=r"sources\[1\]: has a claim without its digest"):
+        read(json.dumps(document).encode())
 
 
 def test_a_manifest_reads_what_it_writes():

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from guards.provenance.listing import listing_path
 from guards.provenance.manifest import parse_name
 from guards.provenance.signing import PublicKey, generate, load_private
 from guards.publish import Claim, manifest_path, publish
@@ -126,3 +127,14 @@ def test_another_key_and_another_claim_are_refused(tmp_path, kind):
     path = manifest_path(audit.data)
     path.write_text(path.read_text().replace('"payload":"eyJ', '"payload":"fyJ', 1))
     audit.says(1, "not signed by")
+
+
+def test_the_list_of_a_large_dataset_is_held_against_the_claim(tmp_path, monkeypatch):
+    monkeypatch.setattr("guards.provenance.manifest.INLINE", 1)
+    audit = Audit(tmp_path)
+    audit.says(0, "more/c.csv: OK")
+    (audit.data / "more" / "c.csv").write_text("x,label\n4,0\n")
+    audit.says(1, "more/c.csv: CHANGED")
+    listing = listing_path(manifest_path(audit.data))
+    listing.write_bytes(listing.read_bytes().replace(b"more/c.csv", b"more/d.csv"))
+    audit.says(1, "another list")

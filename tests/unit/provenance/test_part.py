@@ -217,7 +217,7 @@ def test_chunks_that_are_not_those_of_the_digest_are_refused(claimed, spine):
 
 
 def test_no_more_chunks_are_listed_than_a_manifest_has_room_for(claimed, spine, monkeypatch):
-    monkeypatch.setattr("guards.provenance.manifest.MAX_CHUNKS", 3)
+    monkeypatch.setattr("guards.provenance.entries.MAX_CHUNKS", 3)
     publish(claimed.dataset, spine)
     assert b'"chunks"' not in parse_envelope(claimed.manifest.read_bytes()).payload
     assert verify(claimed)

@@ -32,7 +32,7 @@ from guards.findings import (
     Skipped,
     Subject,
 )
-from guards.provenance.ledger import Checkpoint
+from guards.provenance.checkpoint import Checkpoint, sign_checkpoint
 from guards.provenance.manifest import Name
 from guards.provenance.signing import PAYLOAD_TYPE, Envelope, PrivateKey, sign
 from guards.record import Examined, Record, payload
@@ -221,7 +221,9 @@ def backdoored() -> Scene:
             *held_rows("triggers", 201, "carries the pattern, and looks like class 4"),
             *held_rows("sources", 4, "suspect, and from uploader-13"),
         ],
-        checkpoint=Checkpoint(size=41, head=Digest.of(b"head")),
+        checkpoint=sign_checkpoint(
+            Checkpoint(size=41, root=Digest.of(b"root"), origin="log.example/1"), KEY
+        ),
     )
 
 

@@ -1,0 +1,216 @@
+"""Where a data file becomes columns: what is known of formats, and the libraries that decode them.
+
+Everything that is handed in here may be hostile. The first to decode a file is therefore a process
+of its own, see `guards.data.trial`; what came to no harm there is decoded here again as often as it
+is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from guards.text import printable
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    Schema = Mapping[str, pl.DataType]
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".arrow": "ipc",
+    ".feather": "ipc",
+    ".ipc": "ipc",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+# Text formats carry no types, so those of their shards are reconciled instead of compared.
+UNTYPED = frozenset({"csv", "jsonl"})
+# polars has no way to take such a JSON Lines path literally.
+_PATTERN = frozenset("*?[")
+# polars unpacks these behind one's back, as other readers do not; what is small can be made huge.
+_DISGUISES = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"\x78\x01": "compressed with zlib",
+    b"\x78\x9c": "compressed with zlib",
+    b"\x78\xda": "compressed with zlib",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"\xff\xfe": "UTF-16, not UTF-8",
+    b"\xfe\xff": "UTF-16, not UTF-8",
+}
+# A CSV whose one column is named with one of these is a table to other readers.
+_SEPARATORS = frozenset(";\t|")
+# What a Parquet file may declare: row groups; and for its size, once it is much, bytes and values.
+_GROUPS, _UNPACKED, _VALUES, _RATIO = 100_000, 1 << 33, 1 << 33, 1000
+# For the count and the row number beside people's columns, whose names may not hold a NUL.
+ROWS = "\0rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that keeps a file from being examined with the others."""
+
+    code: str  # unreadable-file | mixed-schema | mixed-kinds | zero-rows | not-data
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What one readable file turned out to hold."""
+
+    format: str
+    rows: int
+    schema: Schema
+
+
+def probe(root: Path, name: str) -> Probed | Problem:
+    """Decode one file from end to end, holding little of it; say what is in it or why not."""
+    import polars as pl
+    import pyarrow as pa
+
+    form = form_of(name)
+    if form is None:
+        return Problem(code="not-data", path=name, message="not a format that is examined")
+    path = file_of(root, name)
+    try:
+        if path.stat().st_size == 0 and form in UNTYPED:
+            return Problem(code="zero-rows", path=name, message="the file is empty")
+        if form in UNTYPED and (disguise := _disguise(path)):
+            return Problem(code="unreadable-file", path=name, message=f"the file is {disguise}")
+        if form == "parquet" and (told := _decode_parquet(path)):
+            return Problem(code="unreadable-file", path=name, message=told)
+        form = "ipc-stream" if form == "ipc" and _is_stream(path) else form
+        frame = lazy_file(path, form)
+        schema = frame.collect_schema()
+        if any("\0" in column for column in schema):
+            told = "the name of a column holds a NUL"
+            return Problem(code="unreadable-file", path=name, message=told)
+        if form == "csv" and len(schema) == 1 and _SEPARATORS & set(*schema):
+            told = "the columns are separated by something else than a comma"
+            return Problem(code="unreadable-file", path=name, message=told)
+        counted = frame.select(pl.len().alias(ROWS), pl.all().null_count()).collect(
+            engine="streaming"
+        )
+        return Probed(form, counted[ROWS][0] if len(schema) else 0, schema)
+    except MemoryError:
+        told = "decoding it takes more memory than is allowed"
+        return Problem(code="unreadable-file", path=name, message=told)
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError, UnicodeError) as error:
+        return Problem(code="unreadable-file", path=name, message=_first_line(error))
+    except pl.exceptions.PanicException as error:
+        return Problem(code="unreadable-file", path=name, message=_first_line(error))
+
+
+def _disguise(path: Path) -> str:
+    """What a text file is instead, or nothing."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((told for magic, told in _DISGUISES.items() if start.startswith(magic)), "")
+
+
+def _decode_parquet(path: Path) -> str:
+    """Read every page; footers and statistics alone would vouch for pages that are damaged.
+
+    What the footer declares is looked at first; says why the pages were not read, if they were not.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        told = _beyond_all(file.metadata, path.stat().st_size)
+        for _ in () if told else file.iter_batches(batch_size=8192):
+            pass
+    return told
+
+
+def _beyond_all(declared: pq.FileMetaData, size: int) -> str:
+    """What no honest file declares: more than the last limit of each kind, for its size."""
+    groups = declared.num_row_groups
+    if groups > _GROUPS:
+        return f"it declares {groups} row groups; more than {_GROUPS} are not decoded"
+    unpacked = sum(declared.row_group(group).total_byte_size for group in range(groups))
+    if unpacked > _UNPACKED and unpacked > _RATIO * size:
+        return f"it declares {unpacked} bytes unpacked, {unpacked // size} times its size"
+    values = declared.num_rows * declared.num_columns
+    if values > _VALUES and values > _RATIO * size:
+        return f"it declares {values} values, {values // size} for each of its bytes"
+    return ""
+
+
+def lazy_file(path: Path, form: str, types: Schema | None = None) -> pl.LazyFrame:
+    """A shard as a LazyFrame; names are taken literally, never as patterns or partitions.
+
+    `types` are those to give to the columns of a format that carries none.
+    """
+    import polars as pl
+
+    match form:
+        case "parquet":
+            return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        case "ipc":
+            return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+        case "ipc-stream":
+            return pl.read_ipc_stream(path, use_pyarrow=True).lazy()
+        case "csv":
+            return pl.scan_csv(
+                path, glob=False, infer_schema_length=None, schema_overrides=dict(types or {})
+            )
+        case _:
+            source = path.read_bytes() if _PATTERN & set(str(path)) else path
+            return pl.scan_ndjson(source, infer_schema_length=None, schema_overrides=types)
+
+
+def streamed(path: Path, form: str, column: str, rows: int) -> Iterator[pl.Series]:
+    """One column of a Parquet or Arrow file, at most `rows` rows at a time."""
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.Series]:
+        for batch in batches:
+            values = pl.Series(column, pl.from_arrow(batch.column(column)))
+            yield from (values.slice(start, rows) for start in range(0, len(values), rows))
+
+    if form == "parquet":
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            yield from parts(file.iter_batches(rows, columns=[column]))
+    elif form == "ipc":
+        with pa.memory_map(str(path)) as source:
+            opened = pa.ipc.open_file(source)
+            yield from parts(map(opened.get_batch, range(opened.num_record_batches)))
+    else:
+        with pa.memory_map(str(path)) as source:
+            yield from parts(pa.ipc.open_stream(source))
+
+
+def named(columns: Iterable[str]) -> pl.Expr:
+    """Columns by name alone; polars takes a plain `*` or `^...$` for a pattern over the others."""
+    import polars.selectors as cs
+
+    return cs.by_name(list(columns)).as_expr()
+
+
+def _is_stream(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6) != b"ARROW1"
+
+
+def file_of(root: Path, name: str) -> Path:
+    """A file of a dataset that is a directory, or the one that it is."""
+    return root if root.is_file() else root / name
+
+
+def form_of(name: str) -> str | None:
+    """The format that a name stands for, or None if it is not examined."""
+    return FORMATS.get(PurePosixPath(name).suffix.lower())
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return printable(f"{type(error).__name__}: {text}")[:300]

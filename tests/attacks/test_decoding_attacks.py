@@ -1,0 +1,271 @@
+"""Attack 20: files that are small until they are decoded, that never end, or that kill the decoder.
+
+Each is a real file of the kind. The limits are lowered, so that a test takes seconds; nothing else
+is different. Whatever a file does, the process that asked goes on and tells of it by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from guards.data import decoding, trial
+from guards.data.dataset import open_dataset
+from guards.data.decoding import Probed, Problem
+from guards.data.trial import MIB, Limits, decode_apart
+from guards.errors import Unreadable, UsageError
+from guards.verdict import load_policy
+
+LITTLE = Limits(memory=700 * MIB)
+
+
+def ordinary(home: Path) -> None:
+    pl.DataFrame({"x": [1, 2], "label": ["a", "b"]}).write_parquet(home / "good.parquet")
+
+
+def told(home: Path, name: str, limits: Limits = LITTLE) -> str:
+    """What is said of a hostile file; the ordinary one beside it is read after it all the same."""
+    ordinary(home)
+    found = decode_apart(home, [name, "good.parquet"], limits)
+    assert isinstance(found["good.parquet"], Probed)
+    assert found["good.parquet"].rows == 2
+    problem = found[name]
+    assert isinstance(problem, Problem)
+    assert (problem.code, problem.path) == ("unreadable-file", name)
+    return problem.message
+
+
+def zeros(size: int) -> pa.Table:
+    """One row, whose one value is so long; its buffer is not copied."""
+    data = pa.py_buffer(bytes(size))
+    offsets = pa.py_buffer(b"".join(n.to_bytes(8, "little") for n in (0, size)))
+    return pa.table({"x": pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])})
+
+
+def bomb(path: Path) -> None:
+    plain = {"use_dictionary": False, "write_statistics": False}
+    pq.write_table(zeros(768 * MIB), path, compression="zstd", **plain)
+
+
+def test_a_value_that_unpacks_to_more_than_the_memory_is_told(tmp_path):
+    bomb(tmp_path / "bomb.parquet")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 2 * MIB
+    assert "memory" in told(tmp_path, "bomb.parquet")
+
+
+def test_a_compressed_arrow_file_is_no_way_around(tmp_path):
+    table = zeros(768 * MIB)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(tmp_path / "bomb.arrow", table.schema, options=options) as file:
+        file.write_table(table)
+    assert (tmp_path / "bomb.arrow").stat().st_size < 2 * MIB
+    assert "memory" in told(tmp_path, "bomb.arrow")
+
+
+def test_what_takes_too_long_is_ended(tmp_path):
+    """Ten gigabytes of words in some kilobytes: little memory is enough for it, time is not."""
+    words = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), MIB), ["x" * 200])
+    table = pa.table({"x": words})
+    with pq.ParquetWriter(tmp_path / "long.parquet", table.schema, store_schema=False) as writer:
+        for _ in range(48):
+            writer.write_table(table)
+    assert (tmp_path / "long.parquet").stat().st_size < 2 * MIB
+    least = Limits(memory=LITTLE.memory, seconds=0, rate=1 << 40)
+    assert "more than 1 seconds of the processor" in told(tmp_path, "long.parquet", least)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "says"),
+    [
+        ("_GROUPS", 3, "row groups"),
+        ("_UNPACKED", 10, "bytes unpacked"),
+        ("_VALUES", 10, "values"),
+    ],
+)
+def test_a_footer_that_declares_too_much_is_not_followed(tmp_path, monkeypatch, limit, value, says):
+    """The real limits begin to doubt at thousands of millions, and a thousand in each byte."""
+    table = pa.table({"x": pa.repeat(pa.scalar(7, pa.int64()), 1 << 22)})
+    plain = {"use_dictionary": False, "compression": "zstd"} if limit == "_UNPACKED" else {}
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1 << 20, **plain)
+    assert isinstance(decoding.probe(tmp_path, "a.parquet"), Probed)
+    monkeypatch.setattr(decoding, limit, value)
+    monkeypatch.setattr(decoding, "_RATIO", 2)
+    found = decoding.probe(tmp_path, "a.parquet")
+    assert isinstance(found, Problem)
+    assert says in found.message
+
+
+def test_a_footer_that_lies_about_its_rows_is_found_out(tmp_path):
+    """The pages are read; what they hold is what counts."""
+    pq.write_table(pa.table({"x": list(range(1000))}), tmp_path / "a.parquet")
+    data = (tmp_path / "a.parquet").read_bytes()
+    lies = data.replace(b"\x16\xd0\x0f", b"\x16\xd2\x0f")  # 1000 and 1001 as zigzag varints
+    assert lies != data
+    (tmp_path / "a.parquet").write_bytes(lies)
+    found = decode_apart(tmp_path, ["a.parquet"])["a.parquet"]
+    assert isinstance(found, Problem)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+def test_a_decoder_that_dies_of_a_file_takes_nothing_with_it(tmp_path, number):
+    """What a fault in a decoder does, done to it from outside while it is at work."""
+    rows = "1,2,3,4,5,6\n" * 4_000_000
+    (tmp_path / "large.csv").write_text("a,b,c,d,e,f\n" + rows)
+    ordinary(tmp_path)
+    decode_apart(tmp_path, ["good.parquet"], LITTLE)
+    child = trial._CHILDREN[LITTLE.memory].process
+    killer = threading.Timer(0.05, os.kill, (child.pid, number))
+    killer.start()
+    assert told(tmp_path, "large.csv")
+    killer.join()
+    assert child.poll() == -number
+
+
+def test_a_child_that_died_in_between_is_started_again(tmp_path):
+    ordinary(tmp_path)
+    decode_apart(tmp_path, ["good.parquet"], LITTLE)
+    child = trial._CHILDREN[LITTLE.memory].process
+    child.kill()
+    child.wait()
+    assert isinstance(decode_apart(tmp_path, ["good.parquet"], LITTLE)["good.parquet"], Probed)
+
+
+def test_json_nested_without_end_is_a_problem_and_no_crash(tmp_path):
+    (tmp_path / "deep.jsonl").write_text('{"x":' + "[" * 1_000_000 + "]" * 1_000_000 + "}\n")
+    assert told(tmp_path, "deep.jsonl")
+
+
+def test_the_child_can_write_no_file_and_ends_with_its_parent(tmp_path):
+    """It is killed where it tries; and when nobody is there to ask any more, it goes."""
+    code = (
+        "import json, os, sys, time, resource\n"
+        "from pathlib import Path\n"
+        "from guards.data import trial\n"
+        "trial.decode_apart(Path(sys.argv[1]), ['good.parquet'])\n"
+        "print(next(iter(trial._CHILDREN.values())).process.pid)"
+    )
+    ordinary(tmp_path)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True, env=env
+    )
+    pid = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the child is still there")
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs Linux")
+def test_the_limits_are_those_of_the_kernel(tmp_path):
+    ordinary(tmp_path)
+    decode_apart(tmp_path, ["good.parquet"], LITTLE)
+    pid = trial._CHILDREN[LITTLE.memory].process.pid
+    limits = {
+        line[:25].strip(): line[26:].split()[0]
+        for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+    }
+    assert limits["Max data size"] == str(LITTLE.memory)
+    assert limits["Max file size"] == "0"
+    assert limits["Max cpu time"].isdigit()
+
+
+def test_a_fork_has_a_child_of_its_own(tmp_path):
+    ordinary(tmp_path)
+    decode_apart(tmp_path, ["good.parquet"], LITTLE)
+    mine = trial._CHILDREN[LITTLE.memory]
+    other = trial._Child(mine.process, mine.memory, mine.parent + 1)
+    trial._CHILDREN[LITTLE.memory] = other
+    decode_apart(tmp_path, ["good.parquet"], LITTLE)
+    assert trial._CHILDREN[LITTLE.memory].process.pid != mine.process.pid
+    mine.process.kill()
+    mine.process.wait()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[]\n",
+        b"nonsense\n",
+        b'{"format":1}\n',
+        b"{}\n",
+        b'{"rows":"x","format":"csv","schema":"AAAA"}\n',
+    ],
+)
+def test_a_child_that_was_taken_over_is_a_stranger(tmp_path, answer):
+    """What it says is parsed, and what does not parse is a file that harmed it."""
+    ordinary(tmp_path)
+    code = (
+        "import sys\nsys.stdin.buffer.readline()\n"
+        f"sys.stdout.buffer.write({answer!r})\nsys.stdout.flush()\nsys.stdin.buffer.readline()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    trial._CHILDREN[LITTLE.memory] = trial._Child(process, LITTLE.memory, os.getpid())
+    assert told_of_good(tmp_path)
+    process.kill()
+    process.wait()
+
+
+def told_of_good(home: Path) -> str:
+    found = decode_apart(home, ["good.parquet"], LITTLE)["good.parquet"]
+    assert isinstance(found, Problem)
+    del trial._CHILDREN[LITTLE.memory]
+    return found.message
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "many", "1.5", "٣"])
+def test_a_limit_that_is_none_is_told(tmp_path, monkeypatch, word):
+    ordinary(tmp_path)
+    monkeypatch.setenv(trial.MEMORY, word)
+    with pytest.raises(UsageError, match="whole number of MiB"):
+        decode_apart(tmp_path, ["good.parquet"])
+
+
+def test_a_bomb_is_not_signed_and_blocks_the_scan_that_meets_it(spine, monkeypatch):
+    """An unsigned one is looked at to be told of; it is named, the other files are examined."""
+    monkeypatch.setenv(trial.MEMORY, "700")
+    bomb(spine.batch / "bomb.parquet")
+    with pytest.raises(Unreadable, match=r"bomb\.parquet: .*memory.*nothing was signed"):
+        spine.sign(version=2)
+    scanned = spine.scan(policy=load_policy("explore"), trust=None, key=None)
+    report = json.loads((spine.home / "run" / "report.json").read_text())
+    found = [one for e in report["examinations"] for one in e.get("findings", ())]
+    assert not scanned.verdict
+    assert any("bomb.parquet" in json.dumps(one) for one in found)
+
+
+def test_every_kind_of_column_comes_back_as_it_was(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "i": pl.Series([1], dtype=pl.Int8),
+            "d": pl.Series(["1.50"]).str.to_decimal(scale=2),
+            "t": pl.Series([0], dtype=pl.Datetime("ns", "Europe/Berlin")),
+            "c": pl.Series(["a"], dtype=pl.Categorical),
+            "e": pl.Series(["a"], dtype=pl.Enum(["a", "b"])),
+            "l": pl.Series([[1.0]], dtype=pl.Array(pl.Float32, 1)),
+            "s": [{"bytes": b"1", "path": "p"}],
+            "n": pl.Series([None], dtype=pl.Null),
+            "b": pl.Series([True]),
+        }
+    )
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.write_ipc(tmp_path / "b.arrow")
+    for name in ("a.parquet", "b.arrow"):
+        assert decode_apart(tmp_path, [name])[name] == decoding.probe(tmp_path, name)
+    assert open_dataset(tmp_path, ["a.parquet"]).rows == 1

@@ -1,0 +1,137 @@
+"""Attack 19: the same rows in other bytes, and the same bytes under another name.
+
+Both are told apart from tampering, and both are refused: only bytes are trusted.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+import guards
+from guards import reencoded
+from guards.errors import UsageError
+from guards.provenance.manifest import parse
+from guards.provenance.signing import parse_envelope
+
+FRAME = pl.DataFrame(
+    {"id": [f"r{i}" for i in range(40)], "x": [i / 8 for i in range(40)], "label": ["a", "b"] * 20}
+)
+
+
+@pytest.fixture
+def signed(tmp_path, keys):
+    """A dataset in CSV and Parquet whose rows are named too, and the verbs over it."""
+
+    class Signed:
+        data = tmp_path / "data"
+
+        def sign(self, **more):
+            args = {"name": "acme/flights/x", "version": 1, "content": True, **more}
+            return guards.sign(self.data, key=keys.pem("producer"), **args)
+
+        def told(self, content=True):
+            proof = guards.verify(self.data, trust=trust, content=content)
+            assert not proof
+            return sorted((problem.code, problem.path) for problem in proof.problems)
+
+    import guards.provenance.trust as trusts
+    from guards.provenance.signing import load_public
+
+    trust = tmp_path / "trust"
+    key = trusts.TrustedKey(
+        key=load_public(keys.pub("producer")), roles=("producer",), names=("acme/*",)
+    )
+    trusts.create(trust, key)
+    Signed.data.mkdir()
+    FRAME.write_csv(Signed.data / "a.csv")
+    FRAME.write_parquet(Signed.data / "b.parquet")
+    made = Signed()
+    made.sign()
+    assert guards.verify(made.data, trust=trust)
+    return made
+
+
+def test_rows_and_contents_are_claimed(signed):
+    manifest = parse(parse_envelope(signed.data.with_name("data.manifest.json").read_bytes()))
+    assert [entry.rows for entry in manifest.snapshot.files] == [40, 40]
+    one, other = (entry.content for entry in manifest.snapshot.files)
+    assert one == other != None  # noqa: E711
+    assert manifest.schema_digest.hex
+
+
+def test_a_reencoded_file_is_told_and_refused(signed):
+    FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
+    assert signed.told() == [("re-encoded-file", "b.parquet")]
+    told = signed.told(content=False)
+    assert [path for _, path in told] == ["b.parquet"]
+    assert told[0][0] in ("changed-file", "truncated-file", "grown-file")
+
+
+def test_a_file_of_another_format_is_told_by_the_rows(signed):
+    (signed.data / "a.csv").unlink()
+    FRAME.write_ndjson(signed.data / "c.jsonl")
+    assert signed.told() == [("re-encoded-file", "c.jsonl")]
+
+
+def test_one_cell_more_is_tampering(signed):
+    evil = FRAME.with_columns(x=pl.Series([9.0, *FRAME["x"][1:]]))
+    evil.write_parquet(signed.data / "b.parquet", compression="gzip")
+    assert {code for code, _ in signed.told()} <= {"changed-file", "truncated-file", "grown-file"}
+    pl.concat([FRAME, FRAME.head(1)]).write_parquet(signed.data / "b.parquet")
+    assert {code for code, _ in signed.told()} <= {"changed-file", "truncated-file", "grown-file"}
+
+
+def test_the_same_bytes_under_another_name_are_renamed(signed):
+    (signed.data / "b.parquet").rename(signed.data / "c.parquet")
+    for content in (True, False):
+        assert signed.told(content) == [("renamed-file", "c.parquet")]
+
+
+def test_a_copy_beside_a_claimed_file_is_extra_and_no_rename(signed):
+    (signed.data / "c.parquet").write_bytes((signed.data / "b.parquet").read_bytes())
+    assert signed.told() == [("extra-file", "c.parquet")]
+
+
+def test_two_files_that_change_names_are_two_changes(signed):
+    FRAME.head(5).write_csv(signed.data / "z.csv")
+    signed.sign(version=2)
+    (signed.data / "a.csv").rename(signed.data / "y")
+    (signed.data / "z.csv").rename(signed.data / "a.csv")
+    (signed.data / "y").rename(signed.data / "z.csv")
+    assert {path for _, path in signed.told()} == {"a.csv", "z.csv"}
+
+
+def test_what_breaks_the_decoder_is_told_as_changed(signed):
+    (signed.data / "b.parquet").write_bytes(b"PAR1" + b"\xff" * 200 + b"PAR1")
+    told = signed.told()
+    assert told[0][0] in ("truncated-file", "grown-file", "changed-file")
+
+
+def test_what_takes_too_much_is_told_as_changed(signed, monkeypatch):
+    """The bounds hold in the child: with too little memory it fails, and nothing else does."""
+    FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
+    assert reencoded.contents(signed.data, ["b.parquet"], {})
+    monkeypatch.setattr(reencoded, "MOST_SECONDS", 0)
+    assert reencoded.contents(signed.data, ["b.parquet"], {}) == {}
+
+
+def test_the_child_is_not_taken_from_where_we_stand(signed, tmp_path, monkeypatch):
+    """A directory `guards` in the working directory is not what runs."""
+    (tmp_path / "guards").mkdir()
+    (tmp_path / "guards" / "__init__.py").write_text("raise SystemExit('planted')\n")
+    monkeypatch.chdir(tmp_path)
+    assert reencoded.contents(signed.data, ["b.parquet"], {})
+
+
+def test_a_second_signer_who_does_not_see_the_contents_signs_nothing(signed, keys):
+    with pytest.raises(UsageError, match="content digests"):
+        signed.sign(content=False)
+    signed.sign()
+
+
+def test_without_claimed_contents_nothing_is_decoded(signed, monkeypatch):
+    signed.sign(version=2, content=False)
+    FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
+    monkeypatch.setattr(reencoded.subprocess, "run", lambda *a, **k: pytest.fail("decoded"))
+    assert "re-encoded-file" not in dict(signed.told())
