@@ -155,6 +155,32 @@ def test_the_auditors_commands_work_as_written(shell: Shell) -> None:
 
 
 @pytest.mark.slow
+def test_the_keepers_commands_work_as_written(shell: Shell) -> None:
+    """In the guide's order; what is waived was found by the same scan before."""
+    for who in ("second", "third"):
+        shell.run(f"toadstone keygen --out keys/{who}")
+    rules = '["integrity", "provenance", "quality"]'
+    policy = f"rules = {rules}\nrequired = {rules}\n"
+    (shell.home / "policy" / "strict.toml").write_text(policy)
+    frame = pl.read_parquet(shell.home / "flights" / "2026-02" / "part-0.parquet")
+    unknown = pl.when(pl.int_range(pl.len()) < 12).then(None).otherwise(pl.col("delayed"))
+    (shell.home / "flights" / "2026-03").mkdir()
+    frame.with_columns(unknown.alias("delayed")).write_parquet(
+        shell.home / "flights" / "2026-03" / "part-0.parquet"
+    )
+    sign = next(line for line in commands("data-engineer") if line.startswith("toadstone sign"))
+    shell.run(sign.replace("2026-02", "2026-03").replace("producer/key.pem", "third/key.pem"))
+    *lines, waive, scan = commands("trust-keeper")
+    for line in lines:
+        shell.run(line)
+    shell.run(scan.replace("--waiver waivers ", ""), status=11)
+    shell.run(waive)
+    assert "is waived until 2100-01-01" in shell.run(scan)
+    record = "--record runs/2026-03/record.json --trust company --policy policy/strict.toml"
+    assert "ADMITTED" in shell.run(f"toadstone gate flights/2026-03 {record}")
+
+
+@pytest.mark.slow
 def test_a_replay_gives_the_examinations_of_the_record(shell: Shell) -> None:
     """With the reference, the contract and the memory that the recorded scan had."""
     first = json.loads((shell.home / "runs" / "2026-02" / "report.json").read_text())

@@ -14,6 +14,7 @@ from guards.data.case import Case
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, Severity, Subject
 from guards.provenance.manifest import Manifest, describe
+from guards.provenance.memory import PAST
 from guards.provenance.proof import Proof
 from guards.provenance.snapshot import Difference
 from guards.provenance.strictjson import timestamp
@@ -86,7 +87,7 @@ def _statistics(proof: Proof, differences: int) -> dict[str, Any]:
         {"rule": s.rule, "input": s.input, "ok": s.ok, "outcome": s.outcome} for s in proof.steps
     ]
     claim = _claim(proof.manifest) if proof.manifest else {}
-    past = [str(problem) for problem in proof.problems if problem.code == "time-of-the-past"]
+    past = [str(problem) for problem in proof.problems if problem.code == PAST]
     return {
         "signed": bool(proof.signers),
         "signers": list(proof.signers),

@@ -279,7 +279,8 @@ class Trust:
                 return tried[-1]
         if not tried:
             return _nobody(keys, role, name, tuple(passed))
-        return max(tried, key=lambda one: bool(one.able))
+        best = max(tried, key=lambda one: bool(one.able))
+        return replace(best, steps=(*passed, *best.keys))
 
     def refusal(self, key: PublicKey, role: str, name: Name, at: datetime) -> str:
         """Why one key, of whatever signer, does not count for that; or nothing."""

@@ -25,6 +25,8 @@ from guards.provenance.strictjson import Node, loads, timestamp
 
 # Clocks may differ by so much.
 SKEW = timedelta(minutes=5)
+# Told and no refusal: the verifier asked about the past.
+PAST = "time-of-the-past"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +149,7 @@ class Memory:
         if seen is None or seen - at <= SKEW:
             return None
         return Difference(
-            code="time-of-the-past" if told else "clock-turned-back",
+            code=PAST if told else "clock-turned-back",
             path="clock",
             expected=f"{timestamp(seen)} or later, as seen before",
             actual=timestamp(at),

@@ -15,7 +15,7 @@ from functools import lru_cache
 from guards.digest import Digest
 from guards.errors import Malformed, Untrusted
 from guards.provenance.manifest import Manifest, Name, parse
-from guards.provenance.memory import Seen
+from guards.provenance.memory import PAST, Seen
 from guards.provenance.signing import Envelope, PublicKey, parse_envelope, signers
 from guards.provenance.snapshot import (
     TOO_LARGE,
@@ -75,7 +75,8 @@ class Proof:
     @property
     def refusals(self) -> tuple[Difference, ...]:
         """The problems that are more than a warning."""
-        return tuple(problem for problem in self.problems if problem.code not in WARNINGS)
+        told = {*WARNINGS, PAST}
+        return tuple(problem for problem in self.problems if problem.code not in told)
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,11 @@ def evaluate(documents: Mapping[str, bytes], seen: SeenTrust | None = None) -> R
     timestamp = _top(documents, root, "timestamp", "timestamp.json")
     _refuse_older("timestamp", timestamp.signed.version, seen.timestamp if seen else 0)
     meta = timestamp.signed.snapshot_meta
+    _refuse_odd("timestamp.json", {"snapshot.json": meta})
     snapshot = _listed(documents, root, "snapshot", meta)
     _refuse_older("snapshot", meta.version, seen.snapshot if seen else 0)
     listed = snapshot.signed.meta
+    _refuse_odd("snapshot", listed)
     for name, version in (seen.others if seen else {}).items():
         now = listed[f"{name}.json"].version if f"{name}.json" in listed else 0
         _refuse_older(name, now, version)
@@ -281,6 +283,13 @@ def _require(by: frozenset[PublicKey], role: Any, name: str, whose: str) -> None
         )
 
 
+def _refuse_odd(where: str, listed: Mapping[str, Any]) -> None:
+    """A list that is remembered holds names of files and whole numbers; python-tuf takes others."""
+    for name, meta in listed.items():
+        if type(meta.version) is not int or not _FILE.fullmatch(name):
+            raise Malformed(f"lists {name[:80]!r} as version {meta.version!r}", where)
+
+
 def _refuse_older(name: str, version: int, seen: int) -> None:
     if version < seen:
         what = f"version {version} is older than version" if version else "is missing; it was"
@@ -289,12 +298,17 @@ def _refuse_older(name: str, version: int, seen: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tree:
-    """The descent into what is delegated."""
+    """The descent into what is delegated.
+
+    `spent` counts what was met below one delegation of `targets`: one piece can be reached by many
+    ways, so a few files could make as many of them as there are paths.
+    """
 
     documents: Mapping[str, bytes]
     listed: Mapping[str, Any]
     pieces: dict[str, Piece]
     root: Any
+    spent: list[int] = field(default_factory=lambda: [0])
 
     @property
     def lasting(self) -> list[Piece]:
@@ -316,6 +330,9 @@ class _Tree:
         self, role: Any, keys: Mapping[str, Any], piece: Piece, way: tuple[str, ...]
     ) -> Delegation:
         where = piece.name
+        self.spent[0] = self.spent[0] + 1 if way else 0
+        if self.spent[0] > MAX_DELEGATIONS:
+            raise Malformed(f"delegates by more than {MAX_DELEGATIONS} ways", way[0])
         holders = [tufdata.holder(_key(keys, keyid, where), where) for keyid in role.keyids]
         _refuse_twins([one.key for one in holders], f"{where}: {role.name}")
         if type(role.terminating) is not bool:

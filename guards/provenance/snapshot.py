@@ -33,7 +33,7 @@ from guards.text import DECEPTIVE, is_control, printable
 MAX_PATH = 2048
 MAX_NAME = 255
 MAX_DEPTH = 64
-WARNINGS = frozenset({"hardlink", "time-of-the-past"})
+WARNINGS = frozenset({"hardlink"})
 TOO_LARGE = "too-large"
 _ONE = frozenset({"missing-file", "extra-file"})
 _OF_CHANGE = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink")

@@ -9,16 +9,18 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from guards.digest import Digest
 from guards.errors import GateRefused, GuardError, Malformed, Untrusted, UsageError
-from guards.provenance import rootchanges, rootkeeping
+from guards.provenance import rootchanges, rootkeeping, tufdata
 from guards.provenance import trust as trusts
 from guards.provenance.manifest import parse_name
 from guards.provenance.memory import Memory
-from guards.provenance.signing import parse_envelope
+from guards.provenance.rooted import files
+from guards.provenance.signing import parse_envelope, sign
 from guards.publish import countersign
 from guards.verdict import Decision
 
@@ -245,6 +247,37 @@ class TestDelegations:
         with pytest.raises(Malformed, match="acme"):
             rooted.spine.verify()
 
+    def test_metadata_that_branches_without_end_is_given_up(self, rooted):
+        """Nine pieces a level, each of which delegates to all nine of the next: 6,561 ways down."""
+        team, tuf = rooted.spine.keys.private("neighbour"), tufdata.model()
+        key = tufdata.as_tuf(tufdata.plain(team.public))
+        held = files(rooted.metadata)
+        levels = [["umbrella"], *([f"l{n}-{each}" for each in range(9)] for n in range(4))]
+        listed = {}
+        for names, below in pairwise(levels):
+            roles = {
+                one: tuf.DelegatedRole(one, [key.keyid], 1, False, ["*/umbrella/*"])
+                for one in below
+            }
+            piece = tuf.Targets(
+                version=1,
+                expires=rooted.moment + HOUR,
+                delegations=tuf.Delegations({key.keyid: key}, roles),
+            )
+            data = sign(tufdata.payload(piece), team, tufdata.PAYLOAD_TYPE).to_json()
+            held |= {f"1.{one}.json": data for one in names}
+            listed |= {f"{one}.json": {"version": 1} for one in names}
+        stamp = newest(rooted, "snapshot")
+        rooted.resign(stamp, lambda document: document["meta"].update(listed), "root-1")
+        for name, data in held.items():
+            if name != stamp:
+                (rooted.metadata / name).write_bytes(data)
+        relist(rooted, newest(rooted, "targets"), "root-1")
+        found = may(rooted, "second", name=parse_name("umbrella/x"))
+        assert not found
+        assert "by more than 4096 ways" in found.why_not
+        assert may(rooted, "producer"), "nobody else's names are touched"
+
     def test_a_revoked_manager_takes_along_what_it_delegated(self, rooted):
         inner = {"by": ("neighbour", "root-1"), "source": "umbrella"}
         rooted.delegate("inner", "second", names=("umbrella/flights",), **inner)
@@ -394,6 +427,22 @@ class TestRollback:
         (rooted.directory / "trust.toml").write_text("version = 1\n")
         with pytest.raises(UsageError, match="one of them must go"):
             rooted.spine.verify()
+
+    @pytest.mark.parametrize(
+        ("name", "version"),
+        [("more.json", True), ("more.json", 1.5), ("more", 1), ("../more.json", 1), (".json", 1)],
+    )
+    def test_a_list_cannot_make_the_memory_unreadable(self, rooted, tmp_path, name, version):
+        """By whoever has an online key: what is remembered must be read again."""
+        memory = Memory(tmp_path / "state")
+        stamp = newest(rooted, "snapshot")
+        rooted.resign(
+            stamp, lambda document: document["meta"].update({name: {"version": version}}), "root-1"
+        )
+        relist(rooted, newest(rooted, "targets"), "root-1")
+        with pytest.raises(Malformed, match="lists"):
+            trusts.load(rooted.directory, memory)
+        assert memory.recall_trust() is None
 
     def test_a_state_that_was_tampered_with_is_an_error(self, rooted, tmp_path):
         memory = Memory(tmp_path / "state")

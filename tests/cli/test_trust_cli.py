@@ -253,7 +253,7 @@ class TestKeysOfDevices:
             ("nothing:x", "Unsupported private key scheme nothing"),
             ("file2:no/such.pem", "FileNotFoundError"),
             ("file2:second/key.pem", "KeyMismatchError"),
-            ("awskms:alias/x", "UnsupportedLibraryError"),
+            ("hsm:2", "hsm:2: "),
         ],
     )
     def test_one_that_does_not_sign_is_told(self, run, named, uri, told):
