@@ -21,7 +21,7 @@ from guards.provenance.snapshot import take
 from guards.remote import is_url, located, open_remote
 
 s3fs = pytest.importorskip("s3fs", reason="needs the extra `remote`")
-moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
+moto_server = pytest.importorskip("moto.server", reason="needs moto[s3] and flask")
 SECRET = "do-not-print-me"
 
 
