@@ -32,6 +32,7 @@ from guards.provenance.signing import (
     sign,
 )
 from guards.provenance.snapshot import WARNINGS, Look, Snapshot, Walked, take
+from guards.provenance.strictjson import timestamp
 from guards.remote import Located
 
 # What presigned URLs and interfaces call them.
@@ -224,7 +225,10 @@ def describe_columns(dataset: Path) -> tuple[dict[str, str], tuple[Source, ...]]
 
 def _source(told: Mapping[str, Any]) -> Source:
     """One `[[source]]`; a digest is `sha256:<hex>`, and a time may be written as TOML has them."""
+    when = told.get("retrieved")
     said = {key: str(value) for key, value in told.items()}
+    if isinstance(when, datetime) and when.tzinfo:
+        said["retrieved"] = timestamp(when)
     digest = Digest.parse(said.pop("digest")) if "digest" in said else None
     return Source(**said, digest=digest)
 
