@@ -90,6 +90,7 @@ def proof(found: Proof, dataset: str, form: str) -> None:
             "ok": bool(found),
             "dataset": dataset,
             **_claim(manifest),
+            **_said(manifest),
             "signers": list(found.signers),
             "history": found.history,
             "bytes": size,
@@ -219,6 +220,20 @@ def _claim(manifest: Manifest | None) -> dict[str, object]:
         "name": str(manifest.name) if manifest else None,
         "version": manifest.version if manifest else None,
         "root": str(manifest.snapshot.root) if manifest else None,
+    }
+
+
+def _said(manifest: Manifest | None) -> dict[str, object]:
+    """What the producer says of the data, beside its bytes."""
+    if manifest is None:
+        return {"rows": None, "schema": None, "sources": []}
+    return {
+        "rows": manifest.rows,
+        "schema": str(manifest.schema_digest),
+        "sources": [
+            {**asdict(source), "digest": str(source.digest) if source.digest else None}
+            for source in manifest.sources
+        ],
     }
 
 

@@ -32,6 +32,7 @@ from guards.provenance.signing import (
     sign,
 )
 from guards.provenance.snapshot import WARNINGS, Look, Snapshot, Walked, take
+from guards.provenance.strictjson import timestamp
 from guards.remote import Located
 
 # What presigned URLs and interfaces call them.
@@ -236,9 +237,12 @@ def _source(told: Mapping[str, Any]) -> Source:
 
     What was held against the data (`claim`) is not told, but done.
     """
+    when = told.get("retrieved")
     said = {key: str(value) for key, value in told.items()}
     if unknown := sorted(said.keys() - {"uri", "retrieved", "license", "digest"}):
         raise ValueError(f"unknown key {unknown[0]!r} of a [[source]]")
+    if isinstance(when, datetime) and when.tzinfo:
+        said["retrieved"] = timestamp(when)
     digest = Digest.parse(said.pop("digest")) if "digest" in said else None
     return Source(**said, digest=digest)
 

@@ -61,6 +61,7 @@ _SAYS = {
     "grown-file": ("longer than what was signed", "fetch the file again"),
     "missing-file": ("signed, but not there", "fetch the file again"),
     "extra-file": ("there, but not signed", "remove it, or have the producer sign it"),
+    "renamed-file": ("there under another name than was signed", "give it its name back"),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import guards
 from guards import reencoded
+from guards.cli import main
 from guards.errors import UsageError
 from guards.provenance.manifest import parse
 from guards.provenance.signing import parse_envelope
@@ -135,3 +136,13 @@ def test_without_claimed_contents_nothing_is_decoded(signed, monkeypatch):
     FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
     monkeypatch.setattr(reencoded.subprocess, "run", lambda *a, **k: pytest.fail("decoded"))
     assert "re-encoded-file" not in dict(signed.told())
+
+
+def test_the_command_tells_it_and_refuses(signed, keys, capsys):
+    key, trust = str(keys.pem("producer")), str(signed.data.with_name("trust"))
+    line = ["sign", str(signed.data), "--key", key, "--name", "acme/flights/x", "--content"]
+    assert main([*line, "--dataset-version", "2"]) == 0
+    FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
+    capsys.readouterr()
+    assert main(["verify", str(signed.data), "--trust", trust, "--quiet", "--content"]) == 12
+    assert "re-encoded-file: b.parquet" in capsys.readouterr().out

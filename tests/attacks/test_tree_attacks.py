@@ -102,10 +102,10 @@ CONTENT = {
     "one byte longer": (grow, "grown-file"),
     "two files exchanged": (swap_contents, "grown-file"),
     "missing": (lambda s: (s.batch / FILE).unlink(), "missing-file"),
-    "renamed": (lambda s: (s.batch / FILE).rename(s.batch / "c.parquet"), "extra-file"),
+    "renamed": (lambda s: (s.batch / FILE).rename(s.batch / "c.parquet"), "renamed-file"),
     "renamed in case only": (
         lambda s: (s.batch / FILE).rename(s.batch / "A.parquet"),
-        "extra-file",
+        "renamed-file",
     ),
     "added": (add("extra.parquet"), "extra-file"),
     "added and empty": (add("extra.parquet", b""), "extra-file"),

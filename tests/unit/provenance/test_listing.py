@@ -188,3 +188,37 @@ def test_the_root_of_ordered_entries_is_the_root_of_the_tree(paths):
     ]
     expected = merkle_root(leaves).hex() if leaves else Digest.of(b"").hex
     assert ordered_root(rows).hex == tree_root(reversed(rows)).hex == expected
+
+
+JSONISH = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=5,
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": st.sampled_from(["a", "b/c", "../a", "", "a\u202e"]) | st.text(max_size=5),
+        "size": st.sampled_from([0, 1, 2**53, -1, 1.0, True]) | JSONISH,
+        "sha256": st.sampled_from(["0" * 64, "A" * 64]) | JSONISH,
+        "rows": st.integers(-1, 5) | JSONISH,
+        "contentDigest": st.sampled_from(["1" * 64]) | JSONISH,
+        "chunks": st.lists(st.sampled_from(["0" * 64])) | JSONISH,
+        "more": JSONISH,
+    },
+)
+LINES = st.lists(FIELDS.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
+
+
+@given(LINES, st.integers(0, 4))
+def test_a_signed_list_of_anything_is_read_or_refused(tmp_path_factory, lines, count):
+    """Any outcome other than a typed refusal or a correct parse is a defect."""
+    path = tmp_path_factory.getbasetemp() / "fuzzed"
+    listing = signed(path, b"".join(line + b"\n" for line in lines), count)
+    try:
+        found = list(read_listing(listing, path))
+    except Malformed:
+        return
+    assert len(found) == count
+    assert [json.loads(line)["path"] for line in lines] == [entry.path for entry in found]
+    assert [json.loads(line).get("rows") for line in lines] == [entry.rows for entry in found]
