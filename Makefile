@@ -49,7 +49,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/screen_speed.py --out $(BENCH)/screen_speed.jsonl
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/profiles.py
-	$(BIN)/python benchmarks/figures.py
+	$(BIN)/python benchmarks/statistics.py
 	$(BIN)/python benchmarks/contracts.py --out $(BENCH)/contracts.jsonl
 	$(BIN)/python benchmarks/contracts.py --table $(BENCH)/contracts.jsonl
 

@@ -1,4 +1,4 @@
-"""One piece of work, done once by one library, and what it took: what `figures.py` runs.
+"""One piece of work, done once by one library, and what it took: what `statistics.py` runs.
 
     PYTHON benchmarks/asked.py WORK WHO FOLDER
 

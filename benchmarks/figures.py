@@ -1,6 +1,6 @@
 """Processor seconds, wall seconds and memory beside the peers, and which goals are reached.
 
-    python benchmarks/figures.py [--evidently PYTHON] [--pandera PYTHON] [--large] [--repeats 3]
+    python benchmarks/statistics.py [--evidently PYTHON] [--pandera PYTHON] [--large] [--repeats 3]
 
 Each line is the median of processes of their own (`asked.py`), all of one run on one machine:
 

@@ -13,9 +13,9 @@ ones: the rate and its interval then rest on what those show, among contradicted
 apart (:mod:`guards.numerics.relabels`), and not on the model.
 
 Measured: tests/unit/numerics/test_confidence.py holds the flags against cleanlab's default rule and
-a slow obvious version of it; benchmarks/figures.py what they cost, benchmarks/label_ranks.py what
-the order is worth. On clean flights a few in a hundred labels are contradicted (`make demo` shows
-it), which is what the features cannot tell, not what is wrong.
+a slow obvious version of it; benchmarks/statistics.py what they cost, benchmarks/label_ranks.py
+what the order is worth. On clean flights a few in a hundred labels are contradicted (`make demo`
+shows it), which is what the features cannot tell, not what is wrong.
 
 It never alarms: every honest data set has labels that a model contradicts, and no absolute rate
 is wrong in itself. Its change (rule `drift`) and its concentration (rule `sources`) are what
