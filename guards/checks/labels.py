@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
+from guards.data.words import words_of
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -204,7 +205,7 @@ def _by_source(
     column = case.dataset.roles.source
     if column is None:
         return []
-    sources = case.dataset.frame([column]).to_series().cast(pl.String)[features.rows]
+    sources = words_of(case.dataset.frame([column]).to_series())[features.rows]
     table = pl.DataFrame({"source": sources, "flagged": flagged})
     counted = table.group_by("source").agg(rows=pl.len(), flagged=pl.col("flagged").sum())
     ordered = counted.sort(["rows", "source"], descending=[True, False]).head(200)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
 from guards.data.dataset import Dataset, Shard
+from guards.data.words import words_of
 from guards.findings import (
     Confidence,
     Evidence,
@@ -136,10 +137,9 @@ def _label_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def _labels(dataset: Dataset) -> pl.Series:
-    import polars as pl
 
     labels = dataset.frame([dataset.roles.label or ""]).to_series()
-    found = (labels.fill_nan(None) if labels.dtype.is_float() else labels).cast(pl.String)
+    found = words_of(labels.fill_nan(None) if labels.dtype.is_float() else labels)
     # Whoever looks at pictures takes these for no label: a class of that name would go unexamined.
     return found.replace({"": None, "NaN": None}) if dataset.roles.image else found
 

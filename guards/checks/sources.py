@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
 from guards.data.times import time_column, times_of, told
+from guards.data.words import words_of
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -165,7 +166,7 @@ def _sources(case: Case, rows: Array, most: int) -> tuple[tuple[str, ...], Array
     column = case.dataset.roles.source
     if column is None:
         return (), np.full(len(rows), -1)
-    words = case.dataset.frame([column]).to_series().cast(pl.String)[rows]
+    words = words_of(case.dataset.frame([column]).to_series())[rows]
     top = words.drop_nulls().value_counts(name="\0count").rename({words.name: "\0value"})
     top = top.sort(["\0count", "\0value"], descending=[True, False]).head(most)
     names = tuple(top["\0value"])

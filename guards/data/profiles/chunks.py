@@ -16,6 +16,7 @@ from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import VIEWS
 from guards.data.profiles.values import Kind, marks, plain, tokens
 from guards.data.stream import frames
+from guards.data.words import words_of
 from guards.numerics.directions import projected
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _reduced(
         series = frame[kind.name]
         match kind.kind:
             case "text":
-                words = series.cast(pl.String)
+                words = words_of(series)
                 values[kind.name] = words.str.len_chars().cast(pl.Float64)
                 extras[kind.name] = Tokens(block=block, tally=tokens(words), marks=marks(words))
             case "vector":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guards.data.dataset import Dataset
+from guards.data.words import words_of
 from guards.digest import Digest
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def plain(values: pl.Series, kind: Kind) -> pl.Series:
         return _seconds(values).cast(pl.Float64, strict=False)
     if values.dtype.is_float():
         values = values.fill_nan(None)
-    return shortened(values.cast(pl.String))
+    return shortened(words_of(values))
 
 
 def values_of(dataset: Dataset, name: str) -> pl.Series:
