@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
 from guards.data.dataset import Dataset, Shard
+from guards.data.profiles.values import kinds
 from guards.data.words import words_of
 from guards.findings import (
     Confidence,
@@ -183,17 +184,18 @@ def _is_documentation(path: PurePosixPath) -> bool:
 
 def _unexamined_defects(dataset: Dataset, settings: Settings) -> Iterator[_Defect]:
     """Columns that no rule looks at; of bytes, anything could be in them."""
-    roles = dataset.roles
-    seen = {roles.label, roles.image, roles.source, roles.id, *roles.features}
+    roles, looked_at = dataset.roles, {kind.column for kind in kinds(dataset).values()}
+    seen = {roles.label, roles.image, roles.source, roles.id, *roles.features, *looked_at}
     left = [name for name in dataset.schema if name not in {*seen, *settings.unexamined}]
     raw = [name for name in left if "Binary" in dataset.schema[name]]
     others = [name for name in left if name not in raw]
-    if not roles.features and not roles.image:
+    if not looked_at - {roles.label, roles.source} and not roles.image:
         yield _Defect(
             code="nothing-to-examine",
             severity=Severity.MEDIUM,
             subject=Subject(kind="dataset"),
-            told="no column is a feature or an image, so no rule looks at what a model would learn",
+            told="no column is a feature, a text, an image or of number lists, so no rule looks at "
+            "what a model would learn",
             remedy="give a column its role when signing: toadstone sign --column COLUMN=ROLE",
         )
     for names, severity in ((raw, Severity.MEDIUM), (others, Severity.LOW)):

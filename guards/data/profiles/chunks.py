@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import VIEWS
-from guards.data.profiles.values import Kind, marks, plain, tokens
+from guards.data.profiles.places import vectors_of
+from guards.data.profiles.values import WORDS, Kind, marks, plain, tokens
 from guards.data.stream import frames
 from guards.data.words import words_of
 from guards.numerics.directions import projected
@@ -94,7 +95,7 @@ def chunks(
     known = dict(widths or {})
     held: list[_Strip] = []
     start = 0
-    for frame in frames(dataset, [kind.name for kind in columns], size, cuts):
+    for frame in frames(dataset, list(dict.fromkeys(kind.column for kind in columns)), size, cuts):
         block = _block(cuts, start + sum(strip.rows for strip in held))
         held.append(_reduced(frame, columns, block, known))
         done = start + sum(strip.rows for strip in held)
@@ -144,15 +145,17 @@ def _reduced(
     extras: dict[str, Tokens | Moments] = {}
     views: dict[str, Singles] = {}
     for kind in columns:
-        series = frame[kind.name]
+        series = frame[kind.column]
         match kind.kind:
             case "text":
                 words = words_of(series)
                 values[kind.name] = words.str.len_chars().cast(pl.Float64)
                 extras[kind.name] = Tokens(block=block, tally=tokens(words), marks=marks(words))
             case "vector":
-                vectors, places = _vectors(series, widths)
-                values[kind.name], views[kind.name] = _placed(series, vectors, places)
+                vectors, rows = (
+                    vectors_of(series, kind.made) if kind.made else _vectors(series, widths)
+                )
+                values[kind.name], views[kind.name] = _placed(kind, frame.height, vectors, rows)
                 odd = len(series) - series.null_count() - len(vectors)
                 extras[kind.name] = _moments(vectors, block, odd)
             case _:
@@ -182,16 +185,17 @@ def _vectors(series: pl.Series, widths: dict[str, int]) -> tuple[Floats, Any]:
     return flat[good], fits.arg_true().to_numpy()[good]
 
 
-def _placed(series: pl.Series, vectors: Floats, rows: Any) -> tuple[pl.Series, Singles]:
+def _placed(kind: Kind, height: int, vectors: Floats, rows: Any) -> tuple[pl.Series, Singles]:
     """The norm of every row of a strip, null without a vector, and its places, (rows, VIEWS)."""
     import numpy as np
     import polars as pl
 
-    norms = np.full(len(series), np.nan)
+    norms = np.full(height, np.nan)
     norms[rows] = np.sqrt(np.square(vectors).sum(axis=1))
-    places = np.full((len(series), VIEWS), np.nan, np.float32)
-    places[rows] = projected(vectors, VIEWS)
-    return pl.Series(series.name, norms, nan_to_null=True), places
+    places = np.full((height, VIEWS), np.nan, np.float32)
+    # Where the words of a text are is a place already.
+    places[rows] = vectors if kind.made == WORDS else projected(vectors, VIEWS)
+    return pl.Series(kind.name, norms, nan_to_null=True), places
 
 
 def _moments(vectors: Floats, block: int, odd: int) -> Moments:

@@ -9,7 +9,7 @@ zoned ones count from 1970 in UTC, and those without a zone are taken as UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from guards.digest import Digest
 if TYPE_CHECKING:
     import polars as pl
 
+WORDS, LOOKS = "words", "looks"
 _LONG = 80
 _NUMBER = re.compile(r"(U?Int|Float)\d+\b|Decimal\b")
 _VECTOR = re.compile(r"(List|Array)\((U?Int|Float)\d+\b")
@@ -41,12 +42,23 @@ MARKS = (*_SCRIPTS, *_PLAIN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a column of this type is to a profile: `kind` is numeric, category, text or vector."""
+    """What a column of this type is to a profile: `kind` is numeric, category, text or vector.
+
+    Vectors that are made of the texts or pictures of another column have that as `source`, and
+    WORDS or LOOKS as `made`.
+    """
 
     name: str
     type: str
     kind: str
     form: str = "number"
+    source: str = ""
+    made: str = ""
+
+    @property
+    def column(self) -> str:
+        """The column of the data that is read for it."""
+        return self.source or self.name
 
     @property
     def wide(self) -> bool:
@@ -62,7 +74,11 @@ class Kind:
 
 
 def kinds(dataset: Dataset) -> Mapping[str, Kind]:
-    """The columns that a profile describes: label, source, features, text, and number lists."""
+    """The columns that a profile describes: label, source, features, text, and number lists.
+
+    Beside these what texts and pictures look like as vectors, see
+    :mod:`guards.data.profiles.places`.
+    """
     roles = dataset.roles
     special = [name for name in (roles.label, roles.source) if name]
     texts = [roles.text] if roles.text else []
@@ -70,7 +86,32 @@ def kinds(dataset: Dataset) -> Mapping[str, Kind]:
     lists = [n for n, dtype in dataset.schema.items() if _VECTOR.match(dtype) and n not in taken]
     found = {name: _kind(name, dataset.schema[name]) for name in (*roles.features, *lists)}
     words = {name: Kind(name=name, type=dataset.schema[name], kind="category") for name in special}
-    return {**words, **found, **{name: _text(name, dataset.schema[name]) for name in texts}}
+    plainly = {**words, **found, **{name: _text(name, dataset.schema[name]) for name in texts}}
+    return {**{kind.name: kind for kind in _made(dataset)}, **plainly}
+
+
+def source_of(name: str) -> str:
+    """The column of texts or pictures that vectors of this name are made of, or the name itself."""
+    for made in (WORDS, LOOKS):
+        if name.endswith(f" ({made})"):
+            return name.removesuffix(f" ({made})")
+    return name
+
+
+def _made(dataset: Dataset) -> Iterator[Kind]:
+    """The vectors that are made of the text and of the picture."""
+    roles = dataset.roles
+    for source, made in ((roles.text, WORDS), (roles.image, LOOKS)):
+        dtype = dataset.schema[source] if source else ""
+        readable = "Binary" in dtype if made == LOOKS else _text(source or "", dtype).kind == "text"
+        if source and readable:
+            name = f"{source} ({made})"
+            yield Kind(name=name, type=dtype, kind="vector", source=source, made=made)
+
+
+def told_apart(dataset: Dataset) -> frozenset[str]:
+    """The columns that a profile describes beside label and source: what rows differ by."""
+    return frozenset(kinds(dataset).keys() - {dataset.roles.label, dataset.roles.source})
 
 
 def plain(values: pl.Series, kind: Kind) -> pl.Series:
