@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
+from guards.data.wide import unmodelled
 from guards.data.words import words_of
 from guards.errors import Skip
 from guards.findings import (
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from guards.data.table_features import TableFeatures
 
-NEEDS = frozenset({"label", "feature"})
+NEEDS = frozenset({"label"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,11 @@ class _Listed:
     places: np.ndarray[Any, Any]
     ranks: np.ndarray[Any, Any]
     votes: np.ndarray[Any, Any] | None
+
+
+def inapplicable(case: Case, settings: Settings) -> str:
+    """Why no model can speak about labels, by roles and types alone; empty when one can."""
+    return unmodelled(case.dataset)
 
 
 def examine(case: Case, settings: Settings) -> Measured:

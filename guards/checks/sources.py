@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
 from guards.data.times import time_column, times_of, told
+from guards.data.wide import unmodelled
 from guards.data.words import words_of
 from guards.errors import Skip
 from guards.findings import (
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-NEEDS = frozenset({"label", "feature"})
+NEEDS = frozenset({"label"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,8 @@ class _Place:
 
 def inapplicable(case: Case, settings: Settings) -> str:
     """Why there is nothing to hold rows against, by roles and types alone; empty when there is."""
+    if why := unmodelled(case.dataset):
+        return why
     if case.dataset.roles.source or time_column(case.dataset, settings.time):
         return ""
     return "no column has the role source, and none holds dates"

@@ -1,4 +1,4 @@
-"""What the scalar columns say of each label: probabilities by models that did not see it.
+"""What the columns say of each label: probabilities by models that did not see it.
 
 Five folds, stratified by label; a histogram gradient boosting classifier (scikit-learn) is
 trained on four and asked about the fifth, so no row's label has any say in its own probability.
@@ -12,7 +12,8 @@ per row a label, a fold and a float32 a class.
 Numbers go in as they are, missing ones included; words as the codes of their 60 commonest values;
 times as year, month, weekday and hour, since a model that knows the day would learn the errors of
 that day, and what happened in a short window is for the rule `sources` to see. Source and id are
-left out for the same reason.
+left out for the same reason. Texts and number lists go in by where they lie along a few directions
+(:mod:`guards.data.wide`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from guards.data.blocks import blocks
 from guards.data.dataset import Dataset
 from guards.data.labelled import FOLDS, Labelled, labelled
+from guards.data.wide import DIRECTIONS, Wide, wide, wide_names
 from guards.errors import Skip
 from guards.numerics.conformal import folds
 
@@ -72,6 +74,27 @@ class _Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """The columns of the table that models see: of scalars first, then of texts and lists."""
+
+    columns: tuple[_Column, ...]
+    wide: tuple[Wide, ...]
+
+    @property
+    def is_word(self) -> list[bool]:
+        """Of each column of the table, whether its numbers are codes of words."""
+        words = [column.common is not None for column in self.columns]
+        return words + [False] * sum(one.width for one in self.wide)
+
+    def table(self, frame: pl.DataFrame) -> Array:
+        """Some rows as float64, (rows, columns); what is missing or infinite is NaN."""
+        import numpy as np
+
+        long = [one.places(frame[one.name]) for one in self.wide]
+        return np.hstack([_table(self.columns, frame), *long])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Model:
     """A fold's classifier, and the columns of which it saw no value at all."""
 
@@ -87,24 +110,24 @@ def table_features(dataset: Dataset, *, seed: int) -> TableFeatures:
     """
     import numpy as np
 
-    known, names = labelled(dataset), dataset.roles.features
-    drawn = _drawn(known.labels, len(names), np.random.default_rng([seed, 5]))
-    sample = _gathered(dataset, names, known.rows[drawn])
-    columns = [column for name in names for column in _columns(sample[name])]
-    if not columns:
+    known, long = labelled(dataset), wide_names(dataset)
+    names = (*dataset.roles.features, *long)
+    numbers = len(names) + DIRECTIONS * len(long)
+    drawn = _drawn(known.labels, numbers, np.random.default_rng([seed, 5]))
+    layout = _layout(sample := _gathered(dataset, names, known.rows[drawn]), long, seed)
+    if not layout.is_word:
         raise Skip("every feature column is constant; nothing could tell the classes apart")
-    table = _table(columns, sample)
-    is_word = [column.common is not None for column in columns]
+    table = layout.table(sample)
     cuts = range(REPEATS if len(known.rows) <= _REPEATED else 1)
     probabilities = np.zeros((len(known.rows), len(known.classes)), np.float32)
     for cut in cuts:
         held = folds(known.labels, FOLDS, np.random.default_rng([seed, cut]))
         with _threads(len(drawn)):
-            models = _fitted(table, known.labels[drawn], held[drawn], is_word, seed + cut)
+            models = _fitted(table, known.labels[drawn], held[drawn], layout.is_word, seed + cut)
             whole = len(drawn) == len(held)
-            parts = [(drawn, table)] if whole else _parts(dataset, names, known, columns)
-            for places, numbers in parts:
-                _ask(models, held, places, numbers, probabilities)
+            parts = [(drawn, table)] if whole else _parts(dataset, names, known, layout)
+            for places, part in parts:
+                _ask(models, held, places, part, probabilities)
     probabilities /= len(cuts)
     return TableFeatures(
         rows=known.rows,
@@ -150,7 +173,7 @@ def _gathered(dataset: Dataset, names: Sequence[str], rows: Array) -> pl.DataFra
 
 
 def _parts(
-    dataset: Dataset, names: Sequence[str], known: Labelled, columns: Sequence[_Column]
+    dataset: Dataset, names: Sequence[str], known: Labelled, layout: _Layout
 ) -> Iterator[tuple[Array, Array]]:
     """Every kept row, a block at a time: its places in the arrays, and its numbers."""
     import numpy as np
@@ -158,7 +181,16 @@ def _parts(
     for start, frame in blocks(dataset, names):
         first, last = np.searchsorted(known.rows, [start, start + len(frame)])
         here = frame[known.rows[first:last] - start]
-        yield np.arange(first, last), _table(columns, here)
+        yield np.arange(first, last), layout.table(here)
+
+
+def _layout(sample: pl.DataFrame, long: Sequence[str], seed: int) -> _Layout:
+    """What is made of each column of a sample; `long` are texts and number lists."""
+    short = [name for name in sample.columns if name not in long]
+    return _Layout(
+        columns=tuple(column for name in short for column in _columns(sample[name])),
+        wide=tuple(one for name in long if (one := wide(sample[name], seed)) is not None),
+    )
 
 
 def _columns(values: pl.Series) -> list[_Column]:
