@@ -202,8 +202,14 @@ def _beside(
         slices=slices(case.dataset, seen, own, whole) if told else (),
         windows=tuple(timed),
         seasonal=_seasonal(case, seen, moved, narrow | {one.column for one in timed}, settings),
-        words=token_bursts(case.dataset, seen, limits),
+        words=token_bursts(case.dataset, _texts(seen), limits),
     )
+
+
+def _texts(seen: Observed) -> Observed:
+    """Without lists of items: bursts are looked for in running text."""
+    columns = {n: c for n, c in seen.columns.items() if not c.column.type.startswith("List(")}
+    return replace(seen, columns=columns)
 
 
 def _held_by_word(bursts: Sequence[TokenBurst]) -> Iterator[RowScore]:

@@ -123,7 +123,8 @@ def _distance(seen: Seen) -> Distance:
     p_value = ks_p_value(effect, seen.count, column.count)
     match column:
         case TextColumn():
-            return _most([("D of the length", effect, p_value)], _tokens(column, seen))
+            own = [("D of the length", effect, p_value)]
+            return _most(own, _tokens(column, seen), _unlisted(column, seen))
         case VectorColumn():
             own = [("D of the norm", effect, p_value)]
             return _most(own, _views(column, seen), _means(column, seen))
@@ -152,6 +153,25 @@ def _tokens(column: TextColumn, seen: Seen) -> list[Distance]:
     effects, p_values = rates_apart(column.counts, seen.listed, rows, error=column.error)
     told = zip(column.tokens, effects.tolist(), p_values.tolist(), strict=True)
     return [(f"share of rows with the word {token}", *moved) for token, *moved in told]
+
+
+def _unlisted(column: TextColumn, seen: Seen) -> list[Distance]:
+    """The same of the commonest other tokens, which are in `bound` rows of the reference at most.
+
+    They were picked out of all that are new, and are corrected for as many.
+    """
+    from guards.numerics.twosample import rates_apart
+
+    then, now = [column.bound] * len(seen.commonest), [rows for _, rows in seen.commonest]
+    effects, p_values = rates_apart(then, now, (column.count, seen.count))
+    picked = max(seen.new, 1) / max(len(now), 1)
+    return [
+        (f"share of rows with the word {token}", effect, min(1.0, p_value * picked))
+        for (token, rows), effect, p_value in zip(
+            seen.commonest, effects.tolist(), p_values.tolist(), strict=True
+        )
+        if rows * column.count > column.bound * seen.count
+    ]
 
 
 def _views(column: VectorColumn, seen: Seen) -> list[Distance]:

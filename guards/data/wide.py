@@ -51,7 +51,9 @@ def unmodelled(dataset: Dataset) -> str:
 
 def wide(values: pl.Series, seed: int) -> Wide | None:
     """The directions of a sample of a column; None where there is nothing to tell rows by."""
-    return _of_vectors(values, seed) if values.dtype.is_nested() else _of_texts(values, seed)
+    inner = getattr(values.dtype, "inner", None)
+    numbers = inner is not None and inner.is_numeric()
+    return _of_vectors(values, seed) if numbers else _of_texts(values, seed)
 
 
 def _of_texts(values: pl.Series, seed: int) -> Wide | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import VIEWS
 from guards.data.profiles.places import vectors_of
-from guards.data.profiles.values import WORDS, Kind, marks, plain, tokens
+from guards.data.profiles.values import MARKS, WORDS, Kind, items, marks, plain, token_lists, tokens
 from guards.data.stream import frames
 from guards.data.words import words_of
 from guards.numerics.directions import projected
@@ -86,7 +86,8 @@ def chunks(
 ) -> Iterator[Chunk]:
     """The rows of a dataset, CHUNK at a time; `widths` are the lengths that vectors must have.
 
-    Of a vector column that it does not name, the first list says how long all have to be.
+    Of a vector column that it does not name, the first strip with a list says how long all have to
+    be: as most of them are there.
     """
     import polars as pl
 
@@ -147,10 +148,15 @@ def _reduced(
     for kind in columns:
         series = frame[kind.column]
         match kind.kind:
+            case "text" if kind.form == "list":
+                values[kind.name] = _lengths(series)
+                held = tokens(items(series.drop_nulls()))
+                extras[kind.name] = Tokens(block=block, tally=held, marks=dict.fromkeys(MARKS, 0))
             case "text":
                 words = words_of(series)
                 values[kind.name] = words.str.len_chars().cast(pl.Float64)
-                extras[kind.name] = Tokens(block=block, tally=tokens(words), marks=marks(words))
+                held = tokens(token_lists(words.drop_nulls()))
+                extras[kind.name] = Tokens(block=block, tally=held, marks=marks(words))
             case "vector":
                 vectors, rows = (
                     vectors_of(series, kind.made) if kind.made else _vectors(series, widths)
@@ -163,6 +169,13 @@ def _reduced(
     return _Strip(block=block, rows=frame.height, values=values, extras=extras, views=views)
 
 
+def _lengths(lists: pl.Series) -> pl.Series:
+    import polars as pl
+
+    inner: Any = getattr(lists.dtype, "inner", pl.Null())
+    return lists.cast(pl.List(inner)).list.len().cast(pl.Float64)
+
+
 def _vectors(series: pl.Series, widths: dict[str, int]) -> tuple[Floats, Any]:
     """The vectors of a strip, (n, d), without lists of another length or with odd numbers.
 
@@ -173,8 +186,8 @@ def _vectors(series: pl.Series, widths: dict[str, int]) -> tuple[Floats, Any]:
 
     lists = series.cast(pl.List(pl.Float64))
     lengths = lists.list.len()
-    if series.name not in widths and lengths.drop_nulls().len():
-        widths[series.name] = int(lengths.drop_nulls()[0])
+    if series.name not in widths and (held := lengths.drop_nulls()).len():
+        widths[series.name] = int(held.mode().max() or 0)  # type: ignore[arg-type]
     width = widths.get(series.name, 0)
     if not width:
         return np.zeros((0, 0)), np.zeros(0, np.int64)

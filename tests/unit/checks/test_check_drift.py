@@ -336,3 +336,22 @@ def test_what_is_made_of_a_column_goes_with_it(table_case, profile_of):
     reference = profile_of(messages(1))
     gone = examine(table_case(messages(2).drop("text").with_columns(n=1.0), reference=reference))
     assert [f.subject.name for f in gone.findings if f.code == "column-gone"] == ["text"]
+
+
+@pytest.mark.parametrize("item", ["p", "new"])
+def test_items_of_lists_drift(table_case, profile_of, item):
+    def tagged(seed, rows=1500):
+        rng = np.random.default_rng(seed)
+        tags = [list(rng.choice(["p", "q", "r"], n)) for n in rng.integers(1, 4, rows)]
+        return pl.DataFrame({"label": rng.choice(["a", "b"], rows), "tags": tags})
+
+    reference, clean = profile_of(tagged(1, 4000)), tagged(2)
+    assert examine(table_case(clean, reference=reference)).findings == ()
+    put = pl.lit([item], dtype=pl.List(pl.String))
+    moved = clean.with_columns(
+        tags=pl.when(pl.int_range(pl.len()) % 2 == 0).then(put).otherwise("tags")
+    )
+    measured = examine(table_case(moved, reference=reference))
+    (found,) = [f for f in measured.findings if f.subject.name == "tags"]
+    assert found.code.startswith("drift-")
+    assert "the word new" in found.summary or item == "p"
