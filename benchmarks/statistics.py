@@ -1,6 +1,6 @@
 """What statistics on tables and labels cost, beside the peers: the command; `figures.py` has it.
 
-    python benchmarks/statistics.py [--evidently PYTHON] [--pandera PYTHON] [--large] [--repeats 3]
+    python benchmarks/statistics.py [--evidently PYTHON] [--alibi PYTHON] [--pandera PYTHON]
 
 The standard library has a module of this name, and Python looks for modules beside the script that
 it runs first. So nothing of ours is defined here: whoever imports `statistics` from a script of

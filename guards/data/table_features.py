@@ -44,6 +44,7 @@ _LEAST_TRAINED, _OF_A_CLASS = 20_000, 25
 _FEW = 50_000
 # Above this many rows one cut is steady enough.
 _REPEATED = 50_000
+_HUGE = 8e307
 _PARTS = ("year", "month", "weekday", "hour")
 
 
@@ -218,7 +219,8 @@ def _table(columns: Sequence[_Column], frame: pl.DataFrame) -> Array:
     for place, column in enumerate(columns):
         table[:, place] = _numbers(column, frame[column.name]).to_numpy()
     table[np.isinf(table)] = np.nan
-    return table
+    # sklearn cuts halfway between two values, and the sum of these has to be a number.
+    return np.clip(table, -_HUGE, _HUGE, out=table)
 
 
 def _numbers(column: _Column, values: pl.Series) -> pl.Series:

@@ -82,3 +82,12 @@ def test_infinite_times_and_many_words(tmp_path):
         )[:400],
     )
     assert np.isfinite(table_features(dataset_of(tmp_path, frame), seed=1).probabilities).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_numbers_are_numbers(tmp_path):
+    rng = np.random.default_rng(7)
+    huge = rng.choice([1e308, -1e308, 1.7e308, 5e-324, -0.0, np.inf, np.nan], 400)
+    found = table_features(dataset_of(tmp_path, frame_of(huge=huge)), seed=1)
+    assert np.isfinite(found.probabilities).all()
+    assert (found.probabilities.argmax(axis=1) == found.labels).mean() > 0.95
