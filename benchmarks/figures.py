@@ -107,7 +107,7 @@ def works(large: bool) -> Iterator[Work]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--evidently", metavar="PYTHON", help="one that has Evidently 0.7")
-    parser.add_argument("--alibi", metavar="PYTHON", help="one that has alibi-detect and pyarrow")
+    parser.add_argument("--alibi", metavar="PYTHON", help="one with alibi-detect and pyarrow<21")
     parser.add_argument("--pandera", metavar="PYTHON", help="one that has pandera[polars]")
     parser.add_argument("--large", action="store_true", help="ask Evidently for a million rows too")
     parser.add_argument("--repeats", type=int, default=3)
