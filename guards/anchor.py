@@ -38,6 +38,7 @@ from guards.provenance.signing import (
 )
 from guards.provenance.strictjson import timestamp
 from guards.provenance.trust import SKEW, Trust
+from guards.text import printable
 
 PREDICATE = "https://toadstone.dev/accepted-reference/v1"
 FILE = "accepted.jsonl"
@@ -88,6 +89,8 @@ def accept(
     parse_profile(data)
     if not acceptance.reason.strip() or len(acceptance.reason) > MAX_REASON:
         raise UsageError(f"--reason: say why, in at most {MAX_REASON} characters")
+    if printable(acceptance.reason) != acceptance.reason:
+        raise UsageError("--reason: has characters that nobody sees, or that turn what is read")
     about = (key.public, ROLE, acceptance.name, acceptance.time)
     if trust is not None and (why := trust.refusal(*about)):
         raise UsageError(

@@ -71,7 +71,10 @@ def leaning(
         lift=highest,
         peers=np.array([np.delete(highest, c).max(initial=1.0) for c in everyone]),
         p_value=np.array(
-            [_tail(c, int(best[c]), inside, sizes, base) if highest[c] else 1.0 for c in everyone]
+            [
+                _tail(int(c), int(best[c]), inside, sizes, base) if highest[c] else 1.0
+                for c in everyone
+            ]
         ),
     )
 
