@@ -69,7 +69,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/profiles.py
-	$(BIN)/python benchmarks/figures.py
+	$(BIN)/python benchmarks/statistics.py
 	$(BIN)/python benchmarks/contracts.py --out $(BENCH)/contracts.jsonl
 	$(BIN)/python benchmarks/contracts.py --table $(BENCH)/contracts.jsonl
 

@@ -1,4 +1,4 @@
-"""One piece of work, done once by one library, and what it took: what `figures.py` runs.
+"""One piece of work, done once by one library, and what it took: what `statistics.py` runs.
 
     PYTHON benchmarks/asked.py WORK WHO FOLDER
 
@@ -123,6 +123,25 @@ def drift_evidently(folder: Path) -> Call:
     return call
 
 
+def drift_alibi_detect(folder: Path) -> Call:
+    import numpy as np
+    import pandas as pd
+    from alibi_detect.cd import TabularDrift
+
+    def call() -> list[int]:
+        parts = (shards(folder, part) for part in ("reference", "current"))
+        frames = [pd.concat(map(pd.read_parquet, files), ignore_index=True) for files in parts]
+        both = pd.concat(frames, ignore_index=True)
+        words = [name for name in both if not pd.api.types.is_numeric_dtype(both[name])]
+        both[words] = both[words].apply(lambda column: pd.factorize(column)[0])
+        rows = both.to_numpy(np.float64)
+        places = {list(both).index(name): None for name in words}
+        asked = TabularDrift(rows[: len(frames[0])], categories_per_feature=places)
+        return [int(asked.predict(rows[len(frames[0]) :])["data"]["is_drift"])]
+
+    return call
+
+
 def labels(ask: Callable[[], Callable[..., Any]]) -> Callable[[Path], Call]:
     """Which of the labels in the folder are flagged."""
 
@@ -243,6 +262,7 @@ WORKS: dict[tuple[str, str], Callable[[Path], Call]] = {
     ("drift", "floor"): floor,
     ("drift", "ours, opened before"): lambda folder: drift_ours(folder, opened=True),
     ("drift", "ours"): drift_ours,
+    ("drift", "alibi-detect"): drift_alibi_detect,
     ("drift", "Evidently"): drift_evidently,
     ("labels", "cleanlab"): labels(cleanlab),
     ("labels", "cleanlab, one job"): labels(lambda: cleanlab(n_jobs=1)),

@@ -1,7 +1,7 @@
 """How long an inferred contract lasts.
 
 Of a contract inferred from a sample month of flights: how many expectations the next month breaks,
-and all later ones. What a contract costs, compiled and by its peers, prints figures.py.
+and all later ones. What a contract costs, compiled and by its peers, prints statistics.py.
 
     python benchmarks/contracts.py --out build/bench/contracts.jsonl
     python benchmarks/contracts.py --table build/bench/contracts.jsonl

@@ -1,11 +1,13 @@
 """Processor seconds, wall seconds and memory beside the peers, and which goals are reached.
 
-    python benchmarks/figures.py [--evidently PYTHON] [--pandera PYTHON] [--large] [--repeats 3]
+    python benchmarks/statistics.py [--evidently PYTHON] [--alibi PYTHON] [--pandera PYTHON]
+        [--large] [--repeats 3]
 
 Each line is the median of processes of their own (`asked.py`), all of one run on one machine:
 
 - *drift*: a table of 40 columns of numbers and 10 of words, in Parquet, held against another of the
-  same distribution. Ours has the stored profile of that one, Evidently the rows. The floor reads
+  same distribution. Ours has the stored profile of that one; Evidently and alibi-detect (its
+  TabularDrift: Kolmogorov-Smirnov and chi-squared by column) have the rows. The floor reads
   the table once and sorts each column of numbers once; it counts no pairs and no distinct values.
 - *labels*: labels, a tenth of them wrong, and probabilities (float64) that are in memory already;
   ours, cleanlab's default, the same with one job, and its low-memory mode.
@@ -16,7 +18,8 @@ Each line is the median of processes of their own (`asked.py`), all of one run o
 that the process held, *grown* how much of it came with the work. *ratio* is ours by whoever the
 goal names, in CPU seconds or grown memory; *same* says that the answer is that of the peer.
 Evidently 0.7 needs a pandas that is older than ours, so it lives in an environment of its own, and
-so may pandera; without the option their lines are left out. `--large` asks for drift at a million
+so may pandera and alibi-detect (whose licence, the BSL, is none to depend on); without the options
+their lines are left out. `--large` asks for drift at a million
 rows of Evidently too, which takes it minutes.
 """
 
@@ -79,7 +82,8 @@ def works(large: bool) -> Iterator[Work]:
     """The lines of the table."""
     look, ours = "ours, opened before", "ours"
     for rows, most in ((100_000, 1 / 30), (1_000_000, 1 / 100)):
-        asked = ("floor", look, ours, *(["Evidently"] if large or rows < 1_000_000 else []))
+        peers = ["Evidently", "alibi-detect"] if large or rows < 1_000_000 else []
+        asked = ("floor", look, ours, *peers)
         goals = [Goal(who=ours, against="Evidently", what="cpu", most=most)]
         if rows == 1_000_000:
             goals.append(Goal(who=look, against="floor", what="cpu", most=1.3))
@@ -103,6 +107,7 @@ def works(large: bool) -> Iterator[Work]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--evidently", metavar="PYTHON", help="one that has Evidently 0.7")
+    parser.add_argument("--alibi", metavar="PYTHON", help="one with alibi-detect and pyarrow<21")
     parser.add_argument("--pandera", metavar="PYTHON", help="one that has pandera[polars]")
     parser.add_argument("--large", action="store_true", help="ask Evidently for a million rows too")
     parser.add_argument("--repeats", type=int, default=3)
@@ -124,6 +129,7 @@ def pythons(given: argparse.Namespace) -> dict[str, str]:
     here |= {"Great Expectations": "great_expectations", "pandera": "pandera"}
     found = {who: sys.executable for who, module in here.items() if find_spec(module)}
     elsewhere = {"Evidently": given.evidently, "pandera": given.pandera}
+    elsewhere |= {"alibi-detect": given.alibi}
     return found | {who: python for who, python in elsewhere.items() if python}
 
 
@@ -135,7 +141,7 @@ def asked(work: Work, homes: Mapping[str, str], repeats: int) -> dict[str, Taken
         MADE[work.kind](folder, *map(int, work.size.split("x")))
         for who in work.who:
             if home := homes.get(who.partition(",")[0]):
-                slow = who == "Evidently" and work.size.startswith("1000000")
+                slow = who in ("Evidently", "alibi-detect") and work.size.startswith("1000000")
                 many = 1 if slow else repeats
                 taken[who] = median([measured(home, work.kind, who, folder) for _ in range(many)])
                 told = {name: value for name, value in taken[who].items() if name != "said"}

@@ -39,6 +39,7 @@ from guards.provenance.signing import (
 )
 from guards.provenance.strictjson import timestamp
 from guards.provenance.trust import SKEW, Trust
+from guards.text import printable
 
 PREDICATE = "https://toadstone.dev/accepted-reference/v1"
 FILE = "accepted.jsonl"
@@ -92,6 +93,8 @@ def accept(
     parse_profile(data)
     if not acceptance.reason.strip() or len(acceptance.reason) > MAX_REASON:
         raise UsageError(f"--reason: say why, in at most {MAX_REASON} characters")
+    if printable(acceptance.reason) != acceptance.reason:
+        raise UsageError("--reason: has characters that nobody sees, or that turn what is read")
     keys = (key, *more)
     if trust is not None:
         _require_approvers(keys, acceptance, trust)

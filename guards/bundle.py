@@ -15,7 +15,8 @@ from typing import Any
 
 from guards.budget import alphas
 from guards.data.case import Case
-from guards.data.profile import Profile, kinds, to_bytes
+from guards.data.profile import Profile, to_bytes
+from guards.data.profiles.values import source_of, told_apart
 from guards.digest import Digest, canonical_json
 from guards.explain import Explanation
 from guards.files import write_atomically
@@ -85,7 +86,8 @@ def _bindings(out: Path) -> Mapping[str, str]:
 def _profile(case: Case) -> Profile | None:
     """What the data looked like; None for data of pictures alone, and for what cannot be read."""
     dataset = case.opened
-    if dataset is None or not kinds(dataset).keys() - {dataset.roles.label, dataset.roles.source}:
+    # Of pictures alone that would be another pass over all of them.
+    if dataset is None or all(source_of(n) == dataset.roles.image for n in told_apart(dataset)):
         return None
     try:
         return case.survey.profile

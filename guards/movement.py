@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from guards.data.contamination import CONFIDENCE, Unlike
 from guards.data.earlier import EarlierProfile
 from guards.data.moved import Moved
-from guards.data.profiles.nouns import CategoryColumn
 from guards.data.slices import Slice
 from guards.data.time_windows import MovedWindow
 from guards.data.token_bursts import TokenBurst
@@ -229,7 +228,7 @@ def _of_burst(burst: TokenBurst) -> Evidence:
 
 
 def _distance(move: Moved) -> str:
-    return "total variation" if isinstance(move.column, CategoryColumn) else "D"
+    return printable(move.what)[:120]
 
 
 def _of_distance(move: Moved, limit: float) -> Evidence:

@@ -383,10 +383,10 @@ def _with_rows(snapshot: Snapshot, opened: Dataset, *, content: bool) -> Snapsho
 
 def _profile(path: Path, opened: Dataset) -> Digest:
     """The digest of the data's profile; UsageError for a profile of something else."""
-    from guards.data.profile import read_profile
+    from guards.data.profile import kinds, read_profile
 
     profile = read_profile(path)
-    if profile.rows != opened.rows or profile.by_name.keys() - opened.schema.keys():
+    if profile.rows != opened.rows or profile.by_name.keys() - kinds(opened).keys():
         raise UsageError(
             f"{path} is the profile of other data ({profile.rows} rows); make it of this one: "
             "toadstone profile"

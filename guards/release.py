@@ -28,6 +28,7 @@ from guards.bundle import Made
 from guards.data import folder
 from guards.data.dataset import Dataset
 from guards.data.rewrite import write_without
+from guards.data.words import words_of
 from guards.digest import Digest
 from guards.errors import GuardError, UsageError
 from guards.findings import Ran
@@ -167,11 +168,9 @@ def _objection(made: Made) -> str:
 
 def _classes_gone(dataset: Dataset, held: Sequence[int]) -> list[str]:
     """Labels that no row would bear any more."""
-    import polars as pl
-
     if dataset.roles.label is None:
         return []
-    labels = dataset.frame([dataset.roles.label]).to_series().cast(pl.String)
+    labels = words_of(dataset.frame([dataset.roles.label]).to_series())
     before, taken = Counter(labels.to_list()), Counter(labels.gather(list(held)).to_list())
     # No label, or NaN, is no class, and a release may well be there to be rid of it.
     gone = {label for label, count in taken.items() if count == before[label]}

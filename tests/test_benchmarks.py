@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import subprocess
 import sys
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ import runs
 import table_peers
 import vectors
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MONTH = Path(__file__).parents[1] / "data_samples" / "flights" / "2013-01"
 KEYS = [f"case-{place}" for place in range(7)]
 
@@ -193,3 +195,18 @@ def test_a_vector_that_is_answered_otherwise_needs_a_reason(tmp_path, monkeypatc
     assert "UNEXPLAINED" in told
     monkeypatch.setitem(vectors.EXPLAINED, "oms valid/new.bundle.json", "because")
     assert vectors.main() == 0
+
+
+def test_the_script_that_is_named_statistics_hides_no_other(tmp_path):
+    """Python looks beside the script first, so all that a benchmark imports meets it."""
+    script = tmp_path / "asks.py"
+    script.write_text("import random, statistics\nprint(statistics.median([3, 1, 2]))")
+    (tmp_path / "statistics.py").write_bytes((BENCHMARKS / "statistics.py").read_bytes())
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "2\n"
+
+
+def test_the_script_that_is_named_statistics_is_the_command():
+    command = [sys.executable, BENCHMARKS / "statistics.py", "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(option in ran.stdout for option in ("--evidently", "--pandera", "--large"))

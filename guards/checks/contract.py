@@ -8,7 +8,7 @@ An expectation that cannot be evaluated, say because its column is missing, is b
 
 Measured: exact by construction; none of 78 clean batches of flights broke its suite. That both
 runners agree is held over all compiled types by tests/unit/data/contract; what each costs is
-printed by benchmarks/figures.py.
+printed by benchmarks/statistics.py.
 
 The known way around it: whatever the suite does not say. Values are compared one column, or a few
 of one row, at a time, so a plausible wrong value passes; drift and label rules look at those.

@@ -7,7 +7,11 @@ route, a storm. What is copied, generated or planted is tight in everything at o
 alarms only if it is tight in `columns` columns none of which implies another; or in as many *views*
 of one column of number lists, its places along fixed directions, none of which follows from others.
 
-MEASURED
+Texts lie where their smallest tokens are under ten orders (MinHash), and pictures where the
+amplitudes of their lowest frequencies are, so near copies of one text or picture are crowds too.
+
+Measured by benchmarks/power.py, benchmarks/embeddings_crowds.py and benchmarks/copies.py; the
+tables are in docs/rules.md.
 
 The known way around it: spread the rows over the range of all but two columns; put in less than
 `rows` rows; lie where the reference lies already. Of vectors: spread them along the ten directions,
@@ -25,6 +29,7 @@ import numpy as np
 from guards.data.case import Case
 from guards.data.crowds import Heat, Voters, heat, inside, surest, voters
 from guards.data.profiles.nouns import VectorColumn
+from guards.data.profiles.values import told_apart
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics.crowds import apart, grouped, independent, tightness
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-NEEDS = frozenset({"feature"})
+NEEDS: frozenset[str] = frozenset()
 _TABLES = 4  # triples that are the least to vote
 _WITHIN = 0.05  # a cell with this share of a crowd's rows is where it lies
 _TOLD = 8
@@ -84,6 +89,11 @@ class _Crowd:
     def columns(self) -> list[str]:
         """The columns it is tight in that are no views."""
         return list(self.box)[sum(self.views.values()) :]
+
+
+def inapplicable(case: Case, settings: Settings) -> str:
+    """Why there is nothing to crowd, by roles and types alone; empty when there is."""
+    return "" if told_apart(case.dataset) else "no column says where rows lie"
 
 
 def examine(case: Case, settings: Settings) -> Measured:

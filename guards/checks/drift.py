@@ -47,6 +47,7 @@ from guards.data.profile import (
     encoded,
     observe,
 )
+from guards.data.profiles.values import source_of, told_apart
 from guards.data.slices import Slice, slices
 from guards.data.time_windows import MovedWindow, moved_windows, windows
 from guards.data.token_bursts import Limits, TokenBurst, token_bursts
@@ -147,8 +148,8 @@ class _Beside:
 
 def inapplicable(case: Case, settings: Settings) -> str:
     """Why there is nothing to hold against a reference, by roles alone; empty when there is."""
-    known = case.dataset.roles.present & {"feature", "text"}
-    return "" if known else "no column has the role feature or text"
+    known = told_apart(case.dataset)
+    return "" if known else "no column has the role feature, text or image, or holds number lists"
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -201,8 +202,14 @@ def _beside(
         slices=slices(case.dataset, seen, own, whole) if told else (),
         windows=tuple(timed),
         seasonal=_seasonal(case, seen, moved, narrow | {one.column for one in timed}, settings),
-        words=token_bursts(case.dataset, seen, limits),
+        words=token_bursts(case.dataset, _texts(seen), limits),
     )
+
+
+def _texts(seen: Observed) -> Observed:
+    """Without lists of items: bursts are looked for in running text."""
+    columns = {n: c for n, c in seen.columns.items() if not c.column.type.startswith("List(")}
+    return replace(seen, columns=columns)
 
 
 def _held_by_word(bursts: Sequence[TokenBurst]) -> Iterator[RowScore]:
@@ -385,13 +392,18 @@ def _size(found: _Local) -> float:
 
 
 def _schema_findings(seen: Observed) -> Iterator[Finding]:
-    for name in sorted(seen.gone):
+    # What is made of a column comes and goes with it, and an older profile did not have it.
+    gone, added = (
+        sorted(name for name in names if source_of(name) == name)
+        for names in (seen.gone, seen.added)
+    )
+    for name in gone:
         yield column_finding(
             "column-gone", Severity.MEDIUM, name, "is in the reference, and not here"
         )
     for name in sorted(seen.unlike):
         yield column_finding("type-changed", Severity.MEDIUM, name, "has another kind of values")
-    for name in sorted(seen.added):
+    for name in added:
         yield column_finding("column-new", Severity.LOW, name, "is not in the reference")
 
 

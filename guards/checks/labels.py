@@ -13,9 +13,9 @@ ones: the rate and its interval then rest on what those show, among contradicted
 apart (:mod:`guards.numerics.relabels`), and not on the model.
 
 Measured: tests/unit/numerics/test_confidence.py holds the flags against cleanlab's default rule and
-a slow obvious version of it; benchmarks/figures.py what they cost, benchmarks/label_ranks.py what
-the order is worth. On clean flights a few in a hundred labels are contradicted (`make demo` shows
-it), which is what the features cannot tell, not what is wrong.
+a slow obvious version of it; benchmarks/statistics.py what they cost, benchmarks/label_ranks.py
+what the order is worth. On clean flights a few in a hundred labels are contradicted (`make demo`
+shows it), which is what the features cannot tell, not what is wrong.
 
 It never alarms: every honest data set has labels that a model contradicts, and no absolute rate
 is wrong in itself. Its change (rule `drift`) and its concentration (rule `sources`) are what
@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
+from guards.data.wide import unmodelled
+from guards.data.words import words_of
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
     from guards.data.table_features import TableFeatures
 
-NEEDS = frozenset({"label", "feature"})
+NEEDS = frozenset({"label"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,11 @@ class _Listed:
     places: np.ndarray[Any, Any]
     ranks: np.ndarray[Any, Any]
     votes: np.ndarray[Any, Any] | None
+
+
+def inapplicable(case: Case, settings: Settings) -> str:
+    """Why no model can speak about labels, by roles and types alone; empty when one can."""
+    return unmodelled(case.dataset)
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -204,7 +211,7 @@ def _by_source(
     column = case.dataset.roles.source
     if column is None:
         return []
-    sources = case.dataset.frame([column]).to_series().cast(pl.String)[features.rows]
+    sources = words_of(case.dataset.frame([column]).to_series())[features.rows]
     table = pl.DataFrame({"source": sources, "flagged": flagged})
     counted = table.group_by("source").agg(rows=pl.len(), flagged=pl.col("flagged").sum())
     ordered = counted.sort(["rows", "source"], descending=[True, False]).head(200)

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
 from guards.data.dataset import Dataset, Shard
+from guards.data.profiles.values import kinds
+from guards.data.words import words_of
 from guards.findings import (
     Confidence,
     Evidence,
@@ -136,10 +138,9 @@ def _label_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def _labels(dataset: Dataset) -> pl.Series:
-    import polars as pl
 
     labels = dataset.frame([dataset.roles.label or ""]).to_series()
-    found = (labels.fill_nan(None) if labels.dtype.is_float() else labels).cast(pl.String)
+    found = words_of(labels.fill_nan(None) if labels.dtype.is_float() else labels)
     # Whoever looks at pictures takes these for no label: a class of that name would go unexamined.
     return found.replace({"": None, "NaN": None}) if dataset.roles.image else found
 
@@ -183,17 +184,18 @@ def _is_documentation(path: PurePosixPath) -> bool:
 
 def _unexamined_defects(dataset: Dataset, settings: Settings) -> Iterator[_Defect]:
     """Columns that no rule looks at; of bytes, anything could be in them."""
-    roles = dataset.roles
-    seen = {roles.label, roles.image, roles.source, roles.id, *roles.features}
+    roles, looked_at = dataset.roles, {kind.column for kind in kinds(dataset).values()}
+    seen = {roles.label, roles.image, roles.source, roles.id, *roles.features, *looked_at}
     left = [name for name in dataset.schema if name not in {*seen, *settings.unexamined}]
     raw = [name for name in left if "Binary" in dataset.schema[name]]
     others = [name for name in left if name not in raw]
-    if not roles.features and not roles.image:
+    if not looked_at - {roles.label, roles.source} and not roles.image:
         yield _Defect(
             code="nothing-to-examine",
             severity=Severity.MEDIUM,
             subject=Subject(kind="dataset"),
-            told="no column is a feature or an image, so no rule looks at what a model would learn",
+            told="no column is a feature, a text, an image or of number lists, so no rule looks at "
+            "what a model would learn",
             remedy="give a column its role when signing: toadstone sign --column COLUMN=ROLE",
         )
     for names, severity in ((raw, Severity.MEDIUM), (others, Severity.LOW)):

@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
 from guards.data.times import time_column, times_of, told
+from guards.data.wide import unmodelled
+from guards.data.words import words_of
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-NEEDS = frozenset({"label", "feature"})
+NEEDS = frozenset({"label"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,8 @@ class _Place:
 
 def inapplicable(case: Case, settings: Settings) -> str:
     """Why there is nothing to hold rows against, by roles and types alone; empty when there is."""
+    if why := unmodelled(case.dataset):
+        return why
     if case.dataset.roles.source or time_column(case.dataset, settings.time):
         return ""
     return "no column has the role source, and none holds dates"
@@ -165,7 +169,7 @@ def _sources(case: Case, rows: Array, most: int) -> tuple[tuple[str, ...], Array
     column = case.dataset.roles.source
     if column is None:
         return (), np.full(len(rows), -1)
-    words = case.dataset.frame([column]).to_series().cast(pl.String)[rows]
+    words = words_of(case.dataset.frame([column]).to_series())[rows]
     top = words.drop_nulls().value_counts(name="\0count").rename({words.name: "\0value"})
     top = top.sort(["\0count", "\0value"], descending=[True, False]).head(most)
     names = tuple(top["\0value"])

@@ -30,6 +30,7 @@ from guards.data.decoding import (
     streamed,
 )
 from guards.data.trial import decode_apart
+from guards.data.words import words_of
 from guards.digest import canonical_json
 from guards.errors import NothingToExamine, Unreadable
 from guards.provenance.roles import Roles, infer
@@ -375,11 +376,9 @@ def short_words(values: pl.Series) -> pl.Series:
 
     NumPy gives every string the room of the longest: one label of a megabyte would take gigabytes.
     """
-    import polars as pl
-
     from guards.digest import Digest
 
-    found = values.cast(pl.String)
+    found = words_of(values)
     long = found.filter(found.str.len_chars() > LONGEST).unique().to_list()
     if not long:
         return found

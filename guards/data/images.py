@@ -259,6 +259,20 @@ def _fill(
     return int.from_bytes(digest.digest(), "big")
 
 
+def greyed(stored: Sequence[bytes | None], side: int) -> list[NDArray[np.uint8] | None]:
+    """Each picture as grey pixels (side, side), stretched; None where it cannot be decoded."""
+
+    def grey(data: bytes | None) -> NDArray[np.uint8] | None:
+        try:
+            picture = normal(open_picture(data)).convert("L")
+            return np.asarray(picture.resize((side, side), _BILINEAR))
+        except Exception:  # decoders raise a zoo on hostile bytes; rule `images` says which
+            return None
+
+    with _quiet():
+        return [grey(data) for data in stored]
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Pillow's warning about large pictures off the terminal: it is told by row instead."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guards.data.dataset import Dataset, short_words
+from guards.data.words import words_of
 from guards.errors import Skip
 from guards.text import printable
 
@@ -101,7 +102,7 @@ def checked_labels(
     name, label = dataset.roles.id, dataset.roles.label
     if trusted is None or name is None or not {name, label} <= set(trusted.schema):
         return pl.Series([None] * len(rows), dtype=pl.String)
-    own, theirs = (each.frame([name]).to_series().cast(pl.String) for each in (dataset, trusted))
+    own, theirs = (words_of(each.frame([name]).to_series()) for each in (dataset, trusted))
     known = pl.DataFrame({"id": theirs, "label": label_words(trusted)})
     known = known.filter(theirs.is_unique() & theirs.is_not_null())
     asked = pl.DataFrame({"id": own.set(own.is_duplicated(), None)})[rows]

@@ -2,6 +2,8 @@
 
 Numbers by Kolmogorov-Smirnov's D less what the stored distribution function may be off by, words by
 total variation less its mean under sampling; missing values and unknown words by exact binomials.
+Of texts beside the lengths the shares of rows that hold each listed token, of vectors beside the
+norms the places along each of their views and the mean of each dimension; what moved most is told.
 """
 
 from __future__ import annotations
@@ -14,23 +16,30 @@ from guards.data.profiles.nouns import (
     CategoryColumn,
     Column,
     NumericColumn,
+    TextColumn,
+    VectorColumn,
     coarse,
     coarse_bins,
 )
 from guards.data.profiles.observe import Seen, numeric_part
 
 _PLOTTED = 18
+_LEVEL = 0.001  # below it something of a column has moved
+Distance = tuple[str, float, float]  # of what, how far, p-value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """One column, now and then: `effect` is D or total variation, p-values and `missing` and `new`
-    (shares of rows beyond the reference) beside it; `beyond` is the share of numbers outside of all
-    that the reference has seen; shares are over the plotted `bins`.
+    """One column, now and then: `effect` is the distance that `what` names.
+
+    Beside it p-values, and `missing` and `new` (shares of rows beyond the reference); `beyond` is
+    the share of numbers outside of all that the reference has seen; shares are over the plotted
+    `bins`.
     """
 
     column: Column
     rows: int
+    what: str
     effect: float
     js: float
     p_value: float
@@ -51,8 +60,14 @@ class Moved:
 
     @property
     def spread(self) -> float:
-        """How far one block of the reference lies from the others."""
-        return spread_source(self.column).spread
+        """How far one block of the reference lies from the others, at most."""
+        own = spread_source(self.column).spread
+        match self.column:
+            case TextColumn():
+                return max(own, self.column.spread)
+            case VectorColumn():
+                return max(own, *(view.spread for view in self.column.views))
+        return own
 
     @property
     def null_spread(self) -> float:
@@ -67,11 +82,12 @@ def compared(seen: Seen) -> Moved:
     column = seen.column
     rows, then = int(seen.cells.sum()), column.rows
     bins, before, now = _plotted(column, seen)
-    effect, p_value = _distance(seen)
+    what, effect, p_value = _distance(seen)
     new, new_p, gone = _categories(seen)
     return Moved(
         column=column,
         rows=rows,
+        what=what,
         effect=effect,
         js=jensen_shannon(column.cells, seen.cells),
         p_value=p_value,
@@ -87,21 +103,100 @@ def compared(seen: Seen) -> Moved:
     )
 
 
-def _distance(seen: Seen) -> tuple[float, float]:
-    """The effect, less what the sketch or sampling explain, and its p-value."""
+def _distance(seen: Seen) -> Distance:
+    """What moved most, by how much less what the sketch or sampling explain, and its p-value."""
     from guards.numerics.cells import moved_shares
     from guards.numerics.twosample import homogeneity_p_value, ks_against_steps, ks_p_value
 
     column = seen.column
-    if not seen.count or not column.count:
-        return 0.0, 1.0
     if isinstance(column, CategoryColumn):
+        if not seen.count or not column.count:
+            return "total variation", 0.0, 1.0
         then, now = _tallies(column, seen)
-        return float(moved_shares([then], [now])[0]), homogeneity_p_value(then, now)
+        effect = float(moved_shares([then], [now])[0])
+        return "total variation", effect, homogeneity_p_value(then, now)
+    if not seen.count or not column.count:
+        return "D", 0.0, 1.0
     stored = numeric_part(column)
     exact = ks_against_steps(stored.weights, seen.below, seen.upto, seen.count)
     effect = max(0.0, exact - stored.off)
-    return effect, ks_p_value(effect, seen.count, column.count)
+    p_value = ks_p_value(effect, seen.count, column.count)
+    match column:
+        case TextColumn():
+            own = [("D of the length", effect, p_value)]
+            return _most(own, _tokens(column, seen), _unlisted(column, seen))
+        case VectorColumn():
+            own = [("D of the norm", effect, p_value)]
+            return _most(own, _views(column, seen), _means(column, seen))
+    return "D", effect, p_value
+
+
+def _most(*families: Sequence[Distance]) -> Distance:
+    """Of what moved beyond chance the largest move, else the surest.
+
+    Each family of tests, whatever their number, has the same share of the p-values' correction.
+    """
+    found = [
+        (what, effect, min(1.0, p_value * len(family) * len(families)))
+        for family in families
+        for what, effect, p_value in family
+    ]
+    sure = [one for one in found if one[2] <= _LEVEL]
+    return max(sure or found, key=lambda one: (one[1] if sure else -one[2], one[1]))
+
+
+def _tokens(column: TextColumn, seen: Seen) -> list[Distance]:
+    """The share of rows with each listed token, now less then, beyond what its count may be off."""
+    from guards.numerics.twosample import rates_apart
+
+    rows = column.count, seen.count
+    effects, p_values = rates_apart(column.counts, seen.listed, rows, error=column.error)
+    told = zip(column.tokens, effects.tolist(), p_values.tolist(), strict=True)
+    return [(f"share of rows with the word {token}", *moved) for token, *moved in told]
+
+
+def _unlisted(column: TextColumn, seen: Seen) -> list[Distance]:
+    """The same of the commonest other tokens, which are in `bound` rows of the reference at most.
+
+    They were picked out of all that are new, and are corrected for as many.
+    """
+    from guards.numerics.twosample import rates_apart
+
+    then, now = [column.bound] * len(seen.commonest), [rows for _, rows in seen.commonest]
+    effects, p_values = rates_apart(then, now, (column.count, seen.count))
+    picked = max(seen.new, 1) / max(len(now), 1)
+    return [
+        (f"share of rows with the word {token}", effect, min(1.0, p_value * picked))
+        for (token, rows), effect, p_value in zip(
+            seen.commonest, effects.tolist(), p_values.tolist(), strict=True
+        )
+        if rows * column.count > column.bound * seen.count
+    ]
+
+
+def _views(column: VectorColumn, seen: Seen) -> list[Distance]:
+    """The places along each direction; without what is missing, of which there is a test."""
+    from guards.numerics.cells import moved_shares
+    from guards.numerics.twosample import homogeneity_p_value
+
+    cells = [(view.cells[1:], now[1:]) for view, now in zip(column.views, seen.views, strict=True)]
+    return [
+        (
+            f"total variation of view {number}",
+            float(moved_shares([then], [now])[0]),
+            homogeneity_p_value(then, now),
+        )
+        for number, (then, now) in enumerate(cells, start=1)
+    ]
+
+
+def _means(column: VectorColumn, seen: Seen) -> list[Distance]:
+    from guards.numerics.twosample import means_apart
+
+    moments = (column.mean, column.variance), (seen.mean, seen.variance)
+    effects, p_values = means_apart(*moments, (column.count, seen.count))
+    told = enumerate(zip(effects.tolist(), p_values.tolist(), strict=True))
+    return [(f"D by the mean of dimension {place}", *moved) for place, moved in told]
 
 
 def _beyond(seen: Seen) -> float:

@@ -25,6 +25,7 @@ from guards.data.texts import (
     tokens_of,
     without_words,
 )
+from guards.data.words import words_of
 from guards.errors import Skip
 from guards.numerics.cell_search import Judged, Source, Spared
 from guards.numerics.copies import minima, repeated, similar
@@ -88,7 +89,7 @@ def row_space(dataset: Dataset, *, seed: int) -> RowSpace:
     families, blocks = list(columns.families), dict(columns.blocks)
     design, space = columns.design, columns.space
     if text:
-        read = dataset.frame([text]).to_series()[rows].cast(str).to_list()
+        read = words_of(dataset.frame([text]).to_series()[rows]).to_list()
         texts = texts_of(read, least=LEAST, seed=seed)
         blocks[text] = slice(design.shape[1], design.shape[1] + texts.space.shape[1])
         design = np.hstack([design, texts.space])
@@ -118,7 +119,7 @@ def carriers(dataset: Dataset, names: Sequence[Part | Said]) -> Bools:
         if isinstance(name, Part):
             found &= name.among(values_of(dataset, name.column))
         elif dataset.roles.text:
-            texts = dataset.frame([dataset.roles.text]).to_series().cast(str).to_list()
+            texts = words_of(dataset.frame([dataset.roles.text]).to_series()).to_list()
             found &= holding(texts, name)
     return found
 

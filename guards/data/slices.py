@@ -17,6 +17,7 @@ from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import CategoryColumn, Profile, coarse
 from guards.data.profiles.observe import Encoded, Observed, encoded
 from guards.data.time_windows import Windows, windows
+from guards.data.words import words_of
 from guards.numerics.slices import gathered
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _marked(part: Encoded, seen: Observed, found: Unlike, cuts: _Cuts) -> pl.Dat
         held["time"] = cuts.time.codes(part.values[cuts.time.time].to_numpy())
     frame = pl.DataFrame(held)
     if cuts.source:
-        frame = frame.with_columns(part.values[cuts.source].cast(pl.String).alias("source"))
+        frame = frame.with_columns(words_of(part.values[cuts.source]).alias("source"))
     return frame
 
 

@@ -56,7 +56,9 @@ def _parts(
         for batch in _batches(str(path), shard.format, names, size):
             table = batch.select(names)
             for start in range(0, table.num_rows, size):
-                yield pl.DataFrame(pl.from_arrow(table.slice(start, size)))
+                frame = pl.DataFrame(pl.from_arrow(table.slice(start, size)))
+                frame.columns = names  # polars makes up a name where a column has the empty one
+                yield frame
         return
     scan = dataset.scan(shard)
     if shard.format == folder.FORMAT:

@@ -1,9 +1,11 @@
-"""What the scalar columns say of each label: probabilities by models that did not see it.
+"""What the columns say of each label: probabilities by models that did not see it.
 
 Five folds, stratified by label; a histogram gradient boosting classifier (scikit-learn) is
 trained on four and asked about the fifth, so no row's label has any say in its own probability.
 Small tables are cut in folds three times over and the answers averaged, so that the seed decides
 little. Measured on 6,000 rows of 9 columns: 1 CPU second.
+
+Of more than MANY_CLASSES labels the models are the votes of the NEAREST rows instead.
 
 Models are trained on a sample of the rows, at most so many that a column more, or a class more,
 costs rows and not time; all rows are asked about, a block at a time. So memory is the sample, and
@@ -12,7 +14,8 @@ per row a label, a fold and a float32 a class.
 Numbers go in as they are, missing ones included; words as the codes of their 60 commonest values;
 times as year, month, weekday and hour, since a model that knows the day would learn the errors of
 that day, and what happened in a short window is for the rule `sources` to see. Source and id are
-left out for the same reason.
+left out for the same reason. Texts and number lists go in by where they lie along a few directions
+(:mod:`guards.data.wide`).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from guards.data.blocks import blocks
 from guards.data.dataset import Dataset
 from guards.data.labelled import FOLDS, Labelled, labelled
+from guards.data.wide import DIRECTIONS, Wide, wide, wide_names
 from guards.errors import Skip
 from guards.numerics.conformal import folds
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 TREES = 60
 REPEATS = 3
+MANY_CLASSES, NEAREST = 200, 15
 _WORDS = 60
 # Rows that models are trained on: at most so many, so many numbers, and rows times classes.
 _TRAINED, _NUMBERS, _WORK = 250_000, 40_000_000, 500_000
@@ -42,6 +47,8 @@ _LEAST_TRAINED, _OF_A_CLASS = 20_000, 25
 _FEW = 50_000
 # Above this many rows one cut is steady enough.
 _REPEATED = 50_000
+_HUGE = 8e307
+_ASKED = 20_000_000  # rows times classes that a model is asked about at once
 _PARTS = ("year", "month", "weekday", "hour")
 
 
@@ -72,6 +79,27 @@ class _Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """The columns of the table that models see: of scalars first, then of texts and lists."""
+
+    columns: tuple[_Column, ...]
+    wide: tuple[Wide, ...]
+
+    @property
+    def is_word(self) -> list[bool]:
+        """Of each column of the table, whether its numbers are codes of words."""
+        words = [column.common is not None for column in self.columns]
+        return words + [False] * sum(one.width for one in self.wide)
+
+    def table(self, frame: pl.DataFrame) -> Array:
+        """Some rows as float64, (rows, columns); what is missing or infinite is NaN."""
+        import numpy as np
+
+        long = [one.places(frame[one.name]) for one in self.wide]
+        return np.hstack([_table(self.columns, frame), *long])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Model:
     """A fold's classifier, and the columns of which it saw no value at all."""
 
@@ -87,24 +115,24 @@ def table_features(dataset: Dataset, *, seed: int) -> TableFeatures:
     """
     import numpy as np
 
-    known, names = labelled(dataset), dataset.roles.features
-    drawn = _drawn(known.labels, len(names), np.random.default_rng([seed, 5]))
-    sample = _gathered(dataset, names, known.rows[drawn])
-    columns = [column for name in names for column in _columns(sample[name])]
-    if not columns:
+    known, long = labelled(dataset), wide_names(dataset)
+    names = (*dataset.roles.features, *long)
+    numbers = len(names) + DIRECTIONS * len(long)
+    drawn = _drawn(known.labels, numbers, np.random.default_rng([seed, 5]))
+    layout = _layout(sample := _gathered(dataset, names, known.rows[drawn]), long, seed)
+    if not layout.is_word:
         raise Skip("every feature column is constant; nothing could tell the classes apart")
-    table = _table(columns, sample)
-    is_word = [column.common is not None for column in columns]
+    table = layout.table(sample)
     cuts = range(REPEATS if len(known.rows) <= _REPEATED else 1)
     probabilities = np.zeros((len(known.rows), len(known.classes)), np.float32)
     for cut in cuts:
         held = folds(known.labels, FOLDS, np.random.default_rng([seed, cut]))
         with _threads(len(drawn)):
-            models = _fitted(table, known.labels[drawn], held[drawn], is_word, seed + cut)
+            models = _fitted(table, known.labels[drawn], held[drawn], layout.is_word, seed + cut)
             whole = len(drawn) == len(held)
-            parts = [(drawn, table)] if whole else _parts(dataset, names, known, columns)
-            for places, numbers in parts:
-                _ask(models, held, places, numbers, probabilities)
+            parts = [(drawn, table)] if whole else _parts(dataset, names, known, layout)
+            for places, part in parts:
+                _ask(models, held, places, part, probabilities)
     probabilities /= len(cuts)
     return TableFeatures(
         rows=known.rows,
@@ -150,7 +178,7 @@ def _gathered(dataset: Dataset, names: Sequence[str], rows: Array) -> pl.DataFra
 
 
 def _parts(
-    dataset: Dataset, names: Sequence[str], known: Labelled, columns: Sequence[_Column]
+    dataset: Dataset, names: Sequence[str], known: Labelled, layout: _Layout
 ) -> Iterator[tuple[Array, Array]]:
     """Every kept row, a block at a time: its places in the arrays, and its numbers."""
     import numpy as np
@@ -158,7 +186,16 @@ def _parts(
     for start, frame in blocks(dataset, names):
         first, last = np.searchsorted(known.rows, [start, start + len(frame)])
         here = frame[known.rows[first:last] - start]
-        yield np.arange(first, last), _table(columns, here)
+        yield np.arange(first, last), layout.table(here)
+
+
+def _layout(sample: pl.DataFrame, long: Sequence[str], seed: int) -> _Layout:
+    """What is made of each column of a sample; `long` are texts and number lists."""
+    short = [name for name in sample.columns if name not in long]
+    return _Layout(
+        columns=tuple(column for name in short for column in _columns(sample[name])),
+        wide=tuple(one for name in long if (one := wide(sample[name], seed)) is not None),
+    )
 
 
 def _columns(values: pl.Series) -> list[_Column]:
@@ -186,7 +223,8 @@ def _table(columns: Sequence[_Column], frame: pl.DataFrame) -> Array:
     for place, column in enumerate(columns):
         table[:, place] = _numbers(column, frame[column.name]).to_numpy()
     table[np.isinf(table)] = np.nan
-    return table
+    # sklearn cuts halfway between two values, and the sum of these has to be a number.
+    return np.clip(table, -_HUGE, _HUGE, out=table)
 
 
 def _numbers(column: _Column, values: pl.Series) -> pl.Series:
@@ -229,8 +267,8 @@ def _fitted(
 ) -> list[_Model]:
     """For every fold a model that was trained on the rows of the others."""
     import numpy as np
-    from sklearn.ensemble import HistGradientBoostingClassifier
 
+    many = int(labels.max()) + 1 > MANY_CLASSES
     models = []
     for fold in range(FOLDS):
         seen = np.flatnonzero(held != fold)
@@ -238,18 +276,44 @@ def _fitted(
         shown = table[seen]
         blank = np.asarray(np.isnan(shown).all(axis=0))
         shown[:, blank] = 0.0
-        model = HistGradientBoostingClassifier(
-            max_iter=TREES,
-            learning_rate=0.12,
-            max_leaf_nodes=15,
-            min_samples_leaf=20,
-            l2_regularization=1.0,
-            categorical_features=list(is_word),
-            early_stopping=False,
-            random_state=seed % 2**32,
-        )
+        model = _neighbours(is_word, seed) if many else _trees(is_word, seed)
         models.append(_Model(fitted=model.fit(shown, labels[seen]), blank=blank))
     return models
+
+
+def _trees(is_word: Sequence[bool], seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        max_iter=TREES,
+        learning_rate=0.12,
+        max_leaf_nodes=15,
+        min_samples_leaf=20,
+        l2_regularization=1.0,
+        categorical_features=list(is_word),
+        early_stopping=False,
+        random_state=seed % 2**32,
+    )
+
+
+def _neighbours(is_word: Sequence[bool], seed: int) -> Any:
+    """The vote of the nearest rows, by ranks of numbers and by equal words: one model for any
+    number of classes, of which trees would be grown for each.
+    """
+    import numpy as np
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+
+    ranks = QuantileTransformer(n_quantiles=256, random_state=seed % 2**32)
+    columns = [
+        ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), np.array(is_word)),
+        ("numbers", make_pipeline(SimpleImputer(strategy="median"), ranks), ~np.array(is_word)),
+    ]
+    nearest = KNeighborsClassifier(n_neighbors=NEAREST, weights="distance")
+    return make_pipeline(ColumnTransformer(columns), nearest)
 
 
 def _ask(
@@ -259,8 +323,9 @@ def _ask(
     import numpy as np
 
     for fold, model in enumerate(models):
-        inside = held[places] == fold
-        if inside.any():
-            asked = np.where(model.blank, 0.0, table[inside])
-            told = model.fitted.predict_proba(asked)
-            probabilities[np.ix_(places[inside], model.fitted.classes_)] += told
+        inside = np.flatnonzero(held[places] == fold)
+        step = max(1, _ASKED // len(model.fitted.classes_))
+        for first in range(0, len(inside), step):
+            some = inside[first : first + step]
+            told = model.fitted.predict_proba(np.where(model.blank, 0.0, table[some]))
+            probabilities[np.ix_(places[some], model.fitted.classes_)] += told

@@ -7,7 +7,7 @@ of given and true labels; from each off-diagonal cell as many rows are flagged a
 of largest margin p_j - p_given first. The flags are those of cleanlab 2.9's default,
 `find_label_issues(filter_by="prune_by_noise_rate")`, to the row: sums are taken in its order, in
 the precision of the probabilities, and where a tie decides, it is broken by the same sort of the
-same numbers. benchmarks/figures.py holds the two beside one another.
+same numbers. benchmarks/statistics.py holds the two beside one another.
 
 The matrix of probabilities is read once, in chunks of rows that fit a cache; what is kept is a few
 numbers a row. The joint is its cells that are not zero: with 10,000 classes nothing of 10,000 x

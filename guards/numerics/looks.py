@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 CELLS, VERTICAL, HORIZONTAL = 7, 9, 8
+LOWEST = 6
+_LEVEL = 8.0  # what makes a mean grey weigh as much as an amplitude does
 _BLOCK = 4096
 _SILENCE = 1e-2  # added to amplitudes: grey levels in [0, 1], below a thousandth of them per pixel
 
@@ -24,6 +26,23 @@ def looks(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     blocks = [_looks(pixels[start : start + _BLOCK]) for start in range(0, len(pixels), _BLOCK)]
     found: npt.NDArray[np.float32] = np.concatenate(blocks)
     return found
+
+
+def spectra(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """What moving a subject keeps: grey pictures (n, H, W) -> (n, 2 LOWEST^2 + 1).
+
+    Sides have to be 2 LOWEST at least. The roots of the amplitudes of the LOWEST x LOWEST lowest
+    frequencies of both signs, and beside them the mean grey. The amplitudes are the same wherever
+    in the picture its subject stands, and noise of single pixels is spread over all frequencies, so
+    near copies of one picture lie close together: a pixel's move and noise of four levels are a
+    twentieth of a standard deviation of all pictures (Fashion-MNIST; a quarter for :func:`looks`).
+    """
+    light = grey.astype(np.float64) / 255
+    level = light.mean(axis=(1, 2))
+    amplitude = np.abs(np.fft.rfft2(light - level[:, None, None]))[:, :, :LOWEST]
+    low = np.concatenate([amplitude[:, :LOWEST], amplitude[:, -LOWEST:]], axis=1)
+    roots = np.sqrt(low).reshape(len(grey), -1)
+    return np.column_stack([roots, _LEVEL * level])
 
 
 def _looks(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

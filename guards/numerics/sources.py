@@ -70,7 +70,12 @@ def leaning(
         share=inside[everyone, best] / np.maximum(sizes, 1),
         lift=highest,
         peers=np.array([np.delete(highest, c).max(initial=1.0) for c in everyone]),
-        p_value=np.array([_tail(int(c), int(best[c]), inside, sizes, base) for c in everyone]),
+        p_value=np.array(
+            [
+                _tail(int(c), int(best[c]), inside, sizes, base) if highest[c] else 1.0
+                for c in everyone
+            ]
+        ),
     )
 
 

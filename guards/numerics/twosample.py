@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+_GRAIN = 1e-6  # of a mean that is stored to seven digits
 
 
 def ks_against_steps(
@@ -87,6 +88,63 @@ def benjamini_hochberg(p_values: npt.ArrayLike) -> Floats:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted
+
+
+def rates_apart(
+    then: npt.ArrayLike, now: npt.ArrayLike, rows: tuple[int, int], *, error: int = 0
+) -> tuple[Floats, Floats]:
+    """How far each of some rates has moved, and p-values that it has not; (words,) each.
+
+    Args:
+        then: rows of the reference with each word, (words,), too small by at most `error`.
+        now: rows of the batch with it, (words,).
+        rows: all rows of the reference and of the batch, both more than 0.
+        error: by how many rows `then` may be too small.
+
+    Returns:
+        The difference of the rates, less what `error` may make of it, and the two-sided p-values of
+        the pooled z-test with Yates's correction, which is on the safe side where rows are few.
+    """
+    from scipy.stats import norm
+
+    before, after = (np.asarray(one, np.float64) for one in (then, now))
+    gap = np.abs(after / rows[1] - before / rows[0])
+    effect = np.maximum(gap - error / rows[0], 0.0)
+    pooled = (before + after) / sum(rows)
+    width = 1 / rows[0] + 1 / rows[1]
+    deviation = np.sqrt(np.maximum(pooled * (1 - pooled), 0.0) * width)
+    beyond = np.maximum(effect - width / 2, 0.0)
+    z = np.divide(beyond, deviation, out=np.zeros_like(beyond), where=deviation > 0)
+    p_values: Floats = np.asarray(2 * norm.sf(z))
+    return effect, np.minimum(p_values, 1.0)
+
+
+def means_apart(
+    then: tuple[npt.ArrayLike, npt.ArrayLike],
+    now: tuple[npt.ArrayLike, npt.ArrayLike],
+    rows: tuple[int, int],
+) -> tuple[Floats, Floats]:
+    """How far the mean of each dimension has moved, as D, and p-values that it has not; (d,) each.
+
+    `then` and `now` are means and variances, (d,) each, of so many `rows`. A shift by s standard
+    deviations (the pooled one) is told as 2 Phi(s / 2) - 1, which is D of two normal samples so far
+    apart, so that it can be held against other distances. The test is Welch's, with the normal law.
+    Dimensions that vary in neither have not moved if they are equal, and else have wholly.
+    """
+    from scipy.stats import norm
+
+    (mean_then, var_then), (mean_now, var_now) = (
+        tuple(np.asarray(one, np.float64) for one in both) for both in (then, now)
+    )
+    gap = np.abs(mean_now - mean_then)
+    gap = np.where(gap <= _GRAIN * (np.abs(mean_now) + np.abs(mean_then)), 0.0, gap)
+    pooled = np.sqrt((rows[0] * var_then + rows[1] * var_now) / sum(rows))
+    deviation = np.sqrt(var_then / rows[0] + var_now / rows[1])
+    still = (pooled <= 0) | (deviation <= 0)
+    moved = np.where(gap > 0, np.inf, 0.0)
+    shift = np.divide(gap, pooled, out=moved.copy(), where=~still)
+    z = np.divide(gap, deviation, out=moved, where=~still)
+    return 2 * norm.cdf(shift / 2) - 1, np.minimum(2 * norm.sf(z), 1.0)
 
 
 def _shares(counts: npt.ArrayLike) -> Floats:

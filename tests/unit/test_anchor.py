@@ -205,8 +205,8 @@ def test_a_profile_that_is_missing_or_changed_is_refused(say, trust, profiles):
 def test_what_is_no_profile_or_has_no_reason_is_not_accepted(say, profiles, tmp_path):
     with pytest.raises(Malformed):
         say(b"{}")
-    for reason in ("", "  ", "x" * 1001):
-        with pytest.raises(UsageError, match="say why"):
+    for reason in ("", "  ", "x" * 1001, "fine\u202e", "fi\u200bne"):
+        with pytest.raises(UsageError, match="--reason"):
             say(profiles[0], reason=reason)
     with pytest.raises(UsageError, match="is not the one that is given"):
         say(profiles[0], profile=Digest.of(b"other"))

@@ -21,7 +21,7 @@ from guards.data.profiles.tables import (
     planned,
 )
 from guards.data.profiles.triples import Triples, planned_triples
-from guards.data.profiles.values import Kind, kinds
+from guards.data.profiles.values import Kind, kinds, source_of
 from guards.data.profiles.views import planned_views
 
 
@@ -131,6 +131,10 @@ class _Builder:
             for name, column in self._columns.items()
         }
 
+    def _own(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        """Without what is made of texts and pictures, whose views are counted and nothing else."""
+        return {name: shape for name, shape in shapes.items() if source_of(name) == name}
+
     def _threes(self, shapes: Mapping[str, Shape]) -> Triples:
         views = {name: shape for one in self._views for name, shape in one.shapes.items()}
         every = {**views, **shapes}
@@ -138,7 +142,8 @@ class _Builder:
             plan = [t.columns for t in self.like.triples if set(t.columns) <= every.keys()]
         else:
             # Not the label: what crowds, crowds whatever it is called.
-            others = {n: s for n, s in shapes.items() if self._roles.get(n) != "label"}
+            own = self._own(shapes)
+            others = {n: s for n, s in own.items() if self._roles.get(n) != "label"}
             plan = planned_triples(others) + planned_views(one.name for one in self._views)
         return Triples(plan, every, len(self._cuts) - 1)
 
@@ -155,7 +160,7 @@ class _Builder:
                 (p.first, p.second, p.join) for p in self.like.pairs if self._has(p.first, p.second)
             ]
         else:
-            plan = planned(shapes, self._by, self._rows, self._room)
+            plan = planned(self._own(shapes), self._by, self._rows, self._room)
         return Tables(plan, shapes, len(self._cuts) - 1)
 
     def _has(self, *names: str) -> bool:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import VIEWS
-from guards.data.profiles.values import Kind, marks, plain, tokens
+from guards.data.profiles.places import vectors_of
+from guards.data.profiles.values import MARKS, WORDS, Kind, items, marks, plain, token_lists, tokens
 from guards.data.stream import frames
+from guards.data.words import words_of
 from guards.numerics.directions import projected
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def chunks(
 ) -> Iterator[Chunk]:
     """The rows of a dataset, CHUNK at a time; `widths` are the lengths that vectors must have.
 
-    Of a vector column that it does not name, the first list says how long all have to be.
+    Of a vector column that it does not name, the first strip with a list says how long all have to
+    be: as most of them are there.
     """
     import polars as pl
 
@@ -93,7 +96,7 @@ def chunks(
     known = dict(widths or {})
     held: list[_Strip] = []
     start = 0
-    for frame in frames(dataset, [kind.name for kind in columns], size, cuts):
+    for frame in frames(dataset, list(dict.fromkeys(kind.column for kind in columns)), size, cuts):
         block = _block(cuts, start + sum(strip.rows for strip in held))
         held.append(_reduced(frame, columns, block, known))
         done = start + sum(strip.rows for strip in held)
@@ -143,20 +146,34 @@ def _reduced(
     extras: dict[str, Tokens | Moments] = {}
     views: dict[str, Singles] = {}
     for kind in columns:
-        series = frame[kind.name]
+        series = frame[kind.column]
         match kind.kind:
+            case "text" if kind.form == "list":
+                values[kind.name] = _lengths(series)
+                held = tokens(items(series.drop_nulls()))
+                extras[kind.name] = Tokens(block=block, tally=held, marks=dict.fromkeys(MARKS, 0))
             case "text":
-                words = series.cast(pl.String)
+                words = words_of(series)
                 values[kind.name] = words.str.len_chars().cast(pl.Float64)
-                extras[kind.name] = Tokens(block=block, tally=tokens(words), marks=marks(words))
+                held = tokens(token_lists(words.drop_nulls()))
+                extras[kind.name] = Tokens(block=block, tally=held, marks=marks(words))
             case "vector":
-                vectors, places = _vectors(series, widths)
-                values[kind.name], views[kind.name] = _placed(series, vectors, places)
+                vectors, rows = (
+                    vectors_of(series, kind.made) if kind.made else _vectors(series, widths)
+                )
+                values[kind.name], views[kind.name] = _placed(kind, frame.height, vectors, rows)
                 odd = len(series) - series.null_count() - len(vectors)
                 extras[kind.name] = _moments(vectors, block, odd)
             case _:
                 values[kind.name] = plain(series, kind)
     return _Strip(block=block, rows=frame.height, values=values, extras=extras, views=views)
+
+
+def _lengths(lists: pl.Series) -> pl.Series:
+    import polars as pl
+
+    inner: Any = getattr(lists.dtype, "inner", pl.Null())
+    return lists.cast(pl.List(inner)).list.len().cast(pl.Float64)
 
 
 def _vectors(series: pl.Series, widths: dict[str, int]) -> tuple[Floats, Any]:
@@ -169,8 +186,8 @@ def _vectors(series: pl.Series, widths: dict[str, int]) -> tuple[Floats, Any]:
 
     lists = series.cast(pl.List(pl.Float64))
     lengths = lists.list.len()
-    if series.name not in widths and lengths.drop_nulls().len():
-        widths[series.name] = int(lengths.drop_nulls()[0])
+    if series.name not in widths and (held := lengths.drop_nulls()).len():
+        widths[series.name] = int(held.mode().max() or 0)  # type: ignore[arg-type]
     width = widths.get(series.name, 0)
     if not width:
         return np.zeros((0, 0)), np.zeros(0, np.int64)
@@ -181,16 +198,17 @@ def _vectors(series: pl.Series, widths: dict[str, int]) -> tuple[Floats, Any]:
     return flat[good], fits.arg_true().to_numpy()[good]
 
 
-def _placed(series: pl.Series, vectors: Floats, rows: Any) -> tuple[pl.Series, Singles]:
+def _placed(kind: Kind, height: int, vectors: Floats, rows: Any) -> tuple[pl.Series, Singles]:
     """The norm of every row of a strip, null without a vector, and its places, (rows, VIEWS)."""
     import numpy as np
     import polars as pl
 
-    norms = np.full(len(series), np.nan)
+    norms = np.full(height, np.nan)
     norms[rows] = np.sqrt(np.square(vectors).sum(axis=1))
-    places = np.full((len(series), VIEWS), np.nan, np.float32)
-    places[rows] = projected(vectors, VIEWS)
-    return pl.Series(series.name, norms, nan_to_null=True), places
+    places = np.full((height, VIEWS), np.nan, np.float32)
+    # Where the words of a text are is a place already.
+    places[rows] = vectors if kind.made == WORDS else projected(vectors, VIEWS)
+    return pl.Series(kind.name, norms, nan_to_null=True), places
 
 
 def _moments(vectors: Floats, block: int, odd: int) -> Moments:

@@ -8,6 +8,7 @@ settled by the first chunk, or taken from the column of another profile, and nev
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,7 +226,8 @@ class Texts:
 
     def __init__(self, kind: Kind, blocks: int, rows: int, like: TextColumn | None) -> None:
         self.kind = kind
-        self.length = Numbers(kind, blocks, rows, like.length if like else None)
+        lengths = replace(kind, form="number")
+        self.length = Numbers(lengths, blocks, rows, like.length if like else None)
         self._tally = tally.EMPTY
         self._marks = dict.fromkeys(MARKS, 0)
         self._texts = np.zeros(blocks, np.int64)

@@ -208,6 +208,8 @@ def unlike(column: Column, kind: Kind) -> bool:
         return False
     stored = {NumericColumn: "numeric", CategoryColumn: "category", TextColumn: "text"}
     form = column.form if isinstance(column, NumericColumn) else "number"
+    if isinstance(column, TextColumn) and column.type.startswith(("List(", "Array(")):
+        form = "list"
     return (stored.get(type(column), "vector"), form) != (kind.kind, kind.form)
 
 

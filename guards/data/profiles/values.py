@@ -9,19 +9,24 @@ zoned ones count from 1970 in UTC, and those without a zone are taken as UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guards.data.dataset import Dataset
+from guards.data.words import words_of
 from guards.digest import Digest
 
 if TYPE_CHECKING:
     import polars as pl
 
+WORDS, LOOKS = "words", "looks"
+_LISTS = ("List(", "Array(")
 _LONG = 80
 _NUMBER = re.compile(r"(U?Int|Float)\d+\b|Decimal\b")
 _VECTOR = re.compile(r"(List|Array)\((U?Int|Float)\d+\b")
+_ITEMS = re.compile(r"(List|Array)\((String|Boolean|Categorical|Enum|Date|U?Int\d+)\b")
+_HEAD, _RAGGED = 512, 0.9  # rows that say whether lists of numbers are vectors: so many of a length
 _PARTS = {"Date": 1 / 86_400, "ns": 1e9, "us": 1e6, "ms": 1e3}  # of a second
 _FORMS = {"Date": "moment", "Datetime": "moment", "Time": "clock", "Duration": "duration"}
 _TOKEN = r"[\p{L}\p{M}\p{N}_]+"
@@ -40,12 +45,23 @@ MARKS = (*_SCRIPTS, *_PLAIN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a column of this type is to a profile: `kind` is numeric, category, text or vector."""
+    """What a column of this type is to a profile: `kind` is numeric, category, text or vector.
+
+    Vectors that are made of the texts or pictures of another column have that as `source`, and
+    WORDS or LOOKS as `made`.
+    """
 
     name: str
     type: str
     kind: str
     form: str = "number"
+    source: str = ""
+    made: str = ""
+
+    @property
+    def column(self) -> str:
+        """The column of the data that is read for it."""
+        return self.source or self.name
 
     @property
     def wide(self) -> bool:
@@ -61,15 +77,45 @@ class Kind:
 
 
 def kinds(dataset: Dataset) -> Mapping[str, Kind]:
-    """The columns that a profile describes: label, source, features, text, and number lists."""
+    """The columns that a profile describes: label, source, features, text, and number lists.
+
+    Beside these what texts and pictures look like as vectors, see
+    :mod:`guards.data.profiles.places`.
+    """
     roles = dataset.roles
     special = [name for name in (roles.label, roles.source) if name]
     texts = [roles.text] if roles.text else []
     taken = {*special, *roles.features, *texts, roles.id, roles.image}
-    lists = [n for n, dtype in dataset.schema.items() if _VECTOR.match(dtype) and n not in taken]
-    found = {name: _kind(name, dataset.schema[name]) for name in (*roles.features, *lists)}
+    lists = [n for n, d in dataset.schema.items() if d.startswith(_LISTS) and n not in taken]
+    found = {name: _kind(name, dataset.schema[name]) for name in roles.features}
+    found |= {name: kind for name in lists if (kind := _of_lists(dataset, name)) is not None}
     words = {name: Kind(name=name, type=dataset.schema[name], kind="category") for name in special}
-    return {**words, **found, **{name: _text(name, dataset.schema[name]) for name in texts}}
+    plainly = {**words, **found, **{name: _text(name, dataset.schema[name]) for name in texts}}
+    return {**{kind.name: kind for kind in _made(dataset)}, **plainly}
+
+
+def source_of(name: str) -> str:
+    """The column of texts or pictures that vectors of this name are made of, or the name itself."""
+    for made in (WORDS, LOOKS):
+        if name.endswith(f" ({made})"):
+            return name.removesuffix(f" ({made})")
+    return name
+
+
+def _made(dataset: Dataset) -> Iterator[Kind]:
+    """The vectors that are made of the text and of the picture."""
+    roles = dataset.roles
+    for source, made in ((roles.text, WORDS), (roles.image, LOOKS)):
+        dtype = dataset.schema[source] if source else ""
+        readable = "Binary" in dtype if made == LOOKS else _text(source or "", dtype).kind == "text"
+        if source and readable:
+            name = f"{source} ({made})"
+            yield Kind(name=name, type=dtype, kind="vector", source=source, made=made)
+
+
+def told_apart(dataset: Dataset) -> frozenset[str]:
+    """The columns that a profile describes beside label and source: what rows differ by."""
+    return frozenset(kinds(dataset).keys() - {dataset.roles.label, dataset.roles.source})
 
 
 def plain(values: pl.Series, kind: Kind) -> pl.Series:
@@ -80,7 +126,7 @@ def plain(values: pl.Series, kind: Kind) -> pl.Series:
         return _seconds(values).cast(pl.Float64, strict=False)
     if values.dtype.is_float():
         values = values.fill_nan(None)
-    return shortened(values.cast(pl.String))
+    return shortened(words_of(values))
 
 
 def values_of(dataset: Dataset, name: str) -> pl.Series:
@@ -105,11 +151,10 @@ def shortened(words: pl.Series) -> pl.Series:
     return words.replace(long, pl.Series(short, dtype=pl.String))
 
 
-def tokens(texts: pl.Series) -> pl.DataFrame:
-    """In how many of these texts each token stands: columns `value` and `count`."""
+def tokens(found: pl.Series) -> pl.DataFrame:
+    """In how many of these lists of tokens each token stands: columns `value` and `count`."""
     import polars as pl
 
-    found = token_lists(texts.drop_nulls())
     words = shortened(found.explode().drop_nulls().rename("value"))
     return words.value_counts(name="count").with_columns(pl.col("count").cast(pl.Int64))
 
@@ -138,6 +183,35 @@ def _kind(name: str, dtype: str) -> Kind:
     if form is not None:
         return Kind(name=name, type=dtype, kind="numeric", form=form)
     return Kind(name=name, type=dtype, kind="category")
+
+
+def _of_lists(dataset: Dataset, name: str) -> Kind | None:
+    """Vectors, where nearly all lists of numbers have one length; else lists of items, or nothing.
+
+    Lists of items are to a profile what texts are: how long, and which items they hold.
+    """
+    dtype = dataset.schema[name]
+    if _VECTOR.match(dtype) and not (dtype.startswith("List(") and _ragged(dataset, name)):
+        return Kind(name=name, type=dtype, kind="vector")
+    known = _ITEMS.match(dtype) or _VECTOR.match(dtype)
+    return Kind(name=name, type=dtype, kind="text", form="list") if known else None
+
+
+def _ragged(dataset: Dataset, name: str) -> bool:
+    """Whether the first lists are of many lengths; where there is none they may be vectors."""
+    lengths = dataset.columns(name).head(_HEAD).collect().to_series().list.len().drop_nulls()
+    common = int(lengths.value_counts()["count"].max() or 0) if len(lengths) else 0  # type: ignore[arg-type]
+    return common < _RAGGED * len(lengths)
+
+
+def items(lists: pl.Series) -> pl.Series:
+    """The items of each list as words, each once; numbers that are not whole are none."""
+    import polars as pl
+
+    inner = getattr(lists.dtype, "inner", pl.Null())
+    if inner.is_float():
+        return pl.Series(lists.name, [[]], dtype=pl.List(pl.String)).new_from_index(0, len(lists))
+    return lists.cast(pl.List(inner)).cast(pl.List(pl.String)).list.unique()
 
 
 def _text(name: str, dtype: str) -> Kind:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from guards.checks import crowds, run
 from guards.errors import Skip
@@ -222,3 +225,81 @@ def test_the_reference_is_named_among_what_steered_it(table_case, profile_of, ha
     reference = profile_of(before)
     inputs = run("crowds", table_case(batch[:500], reference=reference)).inputs
     assert inputs["reference"] == str(reference.digest)
+
+
+def messages(seed, rows=1500):
+    """Texts of 300 words with shares that fall off, as words have."""
+    rng = np.random.default_rng(seed)
+    shares = 1 / np.arange(3, 303)
+    words = rng.choice(300, (rows, 12), p=shares / shares.sum())
+    texts = [" ".join(f"w{one}" for one in line) for line in words]
+    return pl.DataFrame({"text": texts, "label": rng.choice(["a", "b"], rows)})
+
+
+def copied(frame, many, seed):
+    """`many` rows get the words of the first, one of them another in each."""
+    rng, words = np.random.default_rng(seed), frame["text"][0].split()
+    rows = np.sort(rng.permutation(frame.height)[:many])
+    copies = []
+    for _ in range(many):
+        place = rng.integers(len(words))
+        copies.append(" ".join([*words[:place], f"w{rng.integers(300)}", *words[place + 1 :]]))
+    return frame.with_columns(frame["text"].scatter(rows, pl.Series(copies))), set(rows.tolist())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_near_copies_of_a_text_are_a_crowd_whatever_their_labels(table_case, profile_of, seed):
+    reference, clean = profile_of(messages(10 + seed)), messages(20 + seed)
+    assert examine(table_case(clean, reference=reference)).findings == ()
+    spoilt, rows = copied(clean, 45, seed)
+    measured = examine(table_case(spoilt, reference=reference))
+    (found,) = measured.findings
+    assert "text (words)" in found.summary
+    held = {score.row for score in measured.row_scores}
+    assert len(held & rows) >= 0.6 * len(rows)
+    assert len(held & rows) >= 0.9 * len(held)
+
+
+def test_copies_that_the_reference_has_as_well_are_none(table_case, profile_of):
+    """A signature, a form letter: what is usual there is no news here."""
+    reference = profile_of(copied(messages(31), 45, 5)[0])
+    again = messages(32)
+    batch = again.with_columns(again["text"].scatter(0, messages(31)["text"][0]))
+    assert examine(table_case(copied(batch, 45, 6)[0], reference=reference)).findings == ()
+
+
+def pictures(seed, rows=800):
+    """Discs of any size, place and light before a ground of any light."""
+    rng, (y, x) = np.random.default_rng(seed), np.mgrid[:24, :24]
+    found = []
+    for _ in range(rows):
+        top, left, wide = *rng.uniform(6, 18, 2), rng.uniform(2, 9)
+        inside = (y - top) ** 2 / rng.uniform(0.3, 2) + (x - left) ** 2 < wide**2
+        found.append(np.where(inside, rng.integers(0, 256), rng.integers(0, 256)))
+    return np.clip(np.array(found) + rng.normal(0, 6, (rows, 24, 24)), 0, 255).astype(np.uint8)
+
+
+def stored(grey, seed=0):
+    files = []
+    for one in grey:
+        buffer = io.BytesIO()
+        Image.fromarray(one).save(buffer, "PNG")
+        files.append(buffer.getvalue())
+    labels = np.random.default_rng(seed).choice(["a", "b"], len(files))
+    return pl.DataFrame({"image": files, "label": labels})
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_near_copies_of_a_picture_are_a_crowd(table_case, profile_of, seed):
+    reference, clean = profile_of(stored(pictures(10 + seed))), pictures(20 + seed)
+    assert examine(table_case(stored(clean), reference=reference)).findings == ()
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(clean))[:40])
+    moved = [np.roll(clean[0], rng.integers(-1, 2, 2), (0, 1)) for _ in rows]
+    clean[rows] = np.clip(np.array(moved) + rng.normal(0, 3, (40, 24, 24)), 0, 255)
+    measured = examine(table_case(stored(clean), reference=reference))
+    (found,) = measured.findings
+    assert "image (looks)" in found.summary
+    held = {score.row for score in measured.row_scores}
+    assert len(held & set(rows.tolist())) >= 32
+    assert len(held) <= 50

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from guards.checks import drift, run
 from guards.errors import Skip
@@ -260,10 +263,95 @@ def test_a_burst_of_a_word_is_an_alarm_where_it_gathers(table_case, profile_of, 
     assert held == (set(wanted) if who else set())
 
 
-def test_texts_without_a_feature_are_looked_at_and_pictures_are_not(table_case, profile_of):
+def test_texts_without_a_feature_are_looked_at_and_a_label_alone_is_not(table_case, profile_of):
     reference = profile_of(messages(1))
     case = table_case(messages(2), reference=reference)
     assert case.roles.text == "text"
     assert isinstance(run("drift", case).outcome, Ran)
     bare = table_case(messages(2).select("label"), reference=reference)
     assert isinstance(run("drift", bare).outcome, Inapplicable)
+
+
+def unit_vectors(seed, turned=0, rows=1500):
+    """Embeddings as models give them: all of length 1; `turned` is where they tend."""
+    rng = np.random.default_rng(seed)
+    found = rng.normal(size=(rows, 32))
+    found[:, turned] += 2
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = pl.Series(found.tolist(), dtype=pl.List(pl.Float32))
+    return pl.DataFrame({"label": rng.choice(["a", "b"], rows), "vector": vectors})
+
+
+def test_vectors_of_one_length_that_turn_are_seen(table_case, profile_of):
+    """Their norms say nothing at all."""
+    reference = profile_of(unit_vectors(1, rows=4000))
+    assert alarms(examine(table_case(unit_vectors(2), reference=reference))) == []
+    turned = examine(table_case(unit_vectors(2, turned=1), reference=reference))
+    (found,) = [f for f in turned.findings if f.subject.name == "vector"]
+    assert found.code == "drift-severe"
+    assert "mean of dimension" in found.summary
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_words_that_half_of_the_texts_hold_are_movement(table_case, profile_of, seed):
+    """A common word can have no burst; and none is told of texts that are as they were."""
+    reference = profile_of(messages(100 + seed, 4000))
+    clean = messages(200 + seed)
+    assert "text" not in {
+        f.subject.name for f in examine(table_case(clean, reference=reference)).findings
+    }
+    moved = clean.with_columns(
+        text=pl.when(pl.int_range(pl.len()) % 3 == 0)
+        .then(pl.col("text") + " w1 w2 w3")
+        .otherwise("text")
+    )
+    measured = examine(table_case(moved, reference=reference))
+    (found,) = [f for f in measured.findings if f.subject.name == "text"]
+    assert "D of the length" in found.summary or "the word w" in found.summary
+    told = next(m for m in measured.statistics["moved"] if m["column"] == "text")
+    assert told["effect"] >= 0.1
+
+
+def photographs(seed, dark=0, rows=240):
+    rng = np.random.default_rng(seed)
+    grey = rng.integers(40, 200, (rows, 16, 16)).astype(np.uint8) - np.uint8(dark)
+    stored = []
+    for one in grey:
+        buffer = io.BytesIO()
+        Image.fromarray(one).save(buffer, "PNG")
+        stored.append(buffer.getvalue())
+    return pl.DataFrame({"image": stored, "label": rng.choice(["a", "b"], rows)})
+
+
+def test_pictures_drift_by_how_they_look(table_case, profile_of):
+    reference = profile_of(photographs(1))
+    assert examine(table_case(photographs(2), reference=reference)).findings == ()
+    darker = examine(table_case(photographs(2, dark=40), reference=reference))
+    assert [f.subject.name for f in darker.findings if f.code == "drift-severe"] == [
+        "image (looks)"
+    ]
+
+
+def test_what_is_made_of_a_column_goes_with_it(table_case, profile_of):
+    reference = profile_of(messages(1))
+    gone = examine(table_case(messages(2).drop("text").with_columns(n=1.0), reference=reference))
+    assert [f.subject.name for f in gone.findings if f.code == "column-gone"] == ["text"]
+
+
+@pytest.mark.parametrize("item", ["p", "new"])
+def test_items_of_lists_drift(table_case, profile_of, item):
+    def tagged(seed, rows=1500):
+        rng = np.random.default_rng(seed)
+        tags = [list(rng.choice(["p", "q", "r"], n)) for n in rng.integers(1, 4, rows)]
+        return pl.DataFrame({"label": rng.choice(["a", "b"], rows), "tags": tags})
+
+    reference, clean = profile_of(tagged(1, 4000)), tagged(2)
+    assert examine(table_case(clean, reference=reference)).findings == ()
+    put = pl.lit([item], dtype=pl.List(pl.String))
+    moved = clean.with_columns(
+        tags=pl.when(pl.int_range(pl.len()) % 2 == 0).then(put).otherwise("tags")
+    )
+    measured = examine(table_case(moved, reference=reference))
+    (found,) = [f for f in measured.findings if f.subject.name == "tags"]
+    assert found.code.startswith("drift-")
+    assert "the word new" in found.summary or item == "p"

@@ -124,3 +124,28 @@ def test_nan_labels_and_rare_classes_are_counted(table_case, month):
     assert statistics["unlabelled"] == 7
     assert statistics["too_small"] == [["rare", 3]]
     assert statistics["rows"] == 5990
+
+
+def messages(rows, seed):
+    """Of 600 words each label has some of its own, and every text one of these."""
+    rng = np.random.default_rng(seed)
+    label = rng.choice(["ham", "spam"], rows, p=[0.7, 0.3])
+    own = {"ham": ["later", "home", "ok"], "spam": ["win", "prize", "call"]}
+    said = [
+        " ".join([*(f"w{n}" for n in rng.integers(0, 40, 5)), *rng.choice(own[one], 2)])
+        for one in label
+    ]
+    return pl.DataFrame({"text": said, "label": label, "source": rng.choice(["a", "b", "c"], rows)})
+
+
+def test_labels_of_texts_are_looked_at_as_those_of_tables(table_case):
+    clean = messages(900, 1)
+    flipped = np.random.default_rng(2).permutation(900)[:45]
+    other = {"ham": "spam", "spam": "ham"}
+    labels = clean["label"].scatter(flipped, [other[clean["label"][int(row)]] for row in flipped])
+    measured = examine(table_case(clean.with_columns(label=labels)))
+    listed = [score.row for score in measured.row_scores]
+    assert len(set(flipped.tolist()) & set(listed)) >= 36
+    assert len(set(flipped.tolist()) & set(listed[:30])) >= 25
+    for score in [s for s in measured.row_scores if s.row in flipped]:
+        assert score.suggested_label == clean["label"][score.row]

@@ -133,8 +133,7 @@ def test_odd_names_and_long_values(table_case):
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ({"vector": [[1.0, 2.0]] * 100}, {"unexamined-columns": Severity.LOW}),
-        ({"text": ["word"] * 100}, {"unexamined-columns": Severity.LOW}),
+        ({"nested": [{"a": 1}] * 100}, {"unexamined-columns": Severity.LOW}),
         ({"thumb": [b"\x89PNG"] * 100}, {"unexamined-bytes": Severity.MEDIUM}),
         (
             {"p": [{"bytes": b"x"}] * 100, "q": [{"bytes": b"y"}] * 100},
@@ -148,7 +147,15 @@ def test_columns_that_no_rule_looks_at_are_told(table_case, columns, expected):
     assert codes(case, unexamined=list(columns)) == {}
 
 
-@pytest.mark.parametrize("more", [{}, {"text": ["a", "b"] * 50}, {"vector": [[1.0]] * 100}])
+@pytest.mark.parametrize("more", [{"text": ["a", "b"] * 50}, {"vector": [[1.0, 2.0]] * 100}])
+def test_a_text_or_a_vector_is_looked_at_with_or_without_a_feature(table_case, more):
+    """Whole datasets are nothing else; told that nobody looks at them, each would be held."""
+    columns = {name: pl.Series(values) for name, values in more.items()}
+    assert codes(table_case(CLEAN.with_columns(**columns))) == {}
+    assert codes(table_case(CLEAN.select("label").with_columns(**columns))) == {}
+
+
+@pytest.mark.parametrize("more", [{}, {"nested": [{"a": 1}] * 100}])
 def test_a_label_with_nothing_beside_it_does_not_pass_unseen(table_case, more):
     frame = CLEAN.select("label").with_columns(**{k: pl.Series(v) for k, v in more.items()})
     assert codes(table_case(frame))["nothing-to-examine"] is Severity.MEDIUM

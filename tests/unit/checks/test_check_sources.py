@@ -159,3 +159,25 @@ def test_missing_long_and_odd_source_names(table_case, flights_month):
     examination = run("sources", table_case(frame))
     assert examination.findings == ()
     assert examination.digest
+
+
+@pytest.mark.parametrize("poisoned", [False, True])
+def test_texts_have_sources_as_well(table_case, poisoned):
+    rng = np.random.default_rng(5)
+    label, source = rng.choice(["ham", "spam"], 1500), rng.choice(list("abcdef"), 1500)
+    own = {"ham": ["later", "home", "ok"], "spam": ["win", "prize", "call"]}
+    said = [
+        " ".join([*(f"w{n}" for n in rng.integers(0, 60, 6)), rng.choice(own[one])])
+        for one in label
+    ]
+    rows = np.flatnonzero((label == "spam") & (source == "b"))[:40]
+    if poisoned:
+        label[rows] = "ham"
+    frame = pl.DataFrame({"text": said, "label": label, "source": source})
+    measured = examine(table_case(frame))
+    assert [f.code for f in measured.findings if f.severity >= Severity.MEDIUM] == (
+        ["labels-flipped-in-source"] if poisoned else []
+    )
+    held = {score.row for score in measured.row_scores}
+    assert len(held & set(rows.tolist())) >= (36 if poisoned else 0)
+    assert len(held) <= 42

@@ -75,7 +75,7 @@ def test_parts_that_are_alike_merge_to_the_whole(parts, whole):
         assert mine.counts == theirs.counts
     for mine, theirs in zip(merged.profile.triples, exact.triples, strict=True):
         assert (mine.columns, mine.counts) == (theirs.columns, theirs.counts)
-    assert len(exact.triples) == 20 + EACH, "of the six columns that are no label, and of views"
+    assert len(exact.triples) == 20 + 2 * EACH, "of the six columns that are no label, and of views"
     label = merged.profile.by_name["label"]
     assert dict(zip(label.values, label.counts, strict=True)) == dict(
         zip(exact.by_name["label"].values, exact.by_name["label"].counts, strict=True)
@@ -141,7 +141,7 @@ def test_cells_are_coarsened_to_the_edges_that_all_have(parts):
     # What was joined to coarse cells of unlike edges cannot be added up.
     left = {name for triple in merged.profile.triples for name in triple.columns}
     assert "x" not in left
-    assert merged.triples == 20 + EACH - len(merged.profile.triples)
+    assert merged.triples == 20 + 2 * EACH - len(merged.profile.triples)
     assert f"{merged.triples} triples that are not counted alike" in merged.told
     values = pl.concat(frames)["x"].to_numpy()
     bounds = [-np.inf, *x.edges, np.inf]

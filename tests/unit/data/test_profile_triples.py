@@ -67,7 +67,7 @@ def made(tmp_path_factory):
 
 def test_counts_are_those_of_the_rows_and_no_label_is_in_them(made):
     profile = build_profile(made)
-    assert len(profile.triples) == min(MOST, comb(5, 3)) + EACH
+    assert len(profile.triples) == min(MOST, comb(5, 3)) + 2 * EACH
     assert "label" not in {name for triple in profile.triples for name in triple.columns}
     (part,) = encoded(made, profile, list(profile.countable))
     for triple in profile.triples:

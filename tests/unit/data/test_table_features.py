@@ -82,3 +82,33 @@ def test_infinite_times_and_many_words(tmp_path):
         )[:400],
     )
     assert np.isfinite(table_features(dataset_of(tmp_path, frame), seed=1).probabilities).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_numbers_are_numbers(tmp_path):
+    rng = np.random.default_rng(7)
+    huge = rng.choice([1e308, -1e308, 1.7e308, 5e-324, -0.0, np.inf, np.nan], 400)
+    found = table_features(dataset_of(tmp_path, frame_of(huge=huge)), seed=1)
+    assert np.isfinite(found.probabilities).all()
+    assert (found.probabilities.argmax(axis=1) == found.labels).mean() > 0.95
+
+
+def test_of_many_classes_the_nearest_rows_speak(tmp_path):
+    """300 classes, ten rows each; trees would be grown for each of them."""
+    rng = np.random.default_rng(8)
+    true = np.repeat(np.arange(300), 10)
+    numbers = rng.normal(size=(300, 8))[true] + 0.2 * rng.normal(size=(3000, 8))
+    words = np.array(["red", "green", "blue"])[true % 3]
+    frame = pl.DataFrame({f"x{place}": numbers[:, place] for place in range(8)})
+    frame = frame.with_columns(
+        x0=pl.when(pl.int_range(pl.len()) % 50 > 0).then("x0"),
+        word=pl.Series(words),
+        blank=pl.Series([None] * 3000, dtype=pl.Float64),
+        label=pl.Series([f"c{one:03d}" for one in true]),
+    )
+    found = table_features(dataset_of(tmp_path, frame), seed=1)
+    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(3000), abs=1e-4)
+    assert (found.probabilities.argmax(axis=1) == found.labels).mean() > 0.95
+    shuffled = frame.with_columns(label=frame["label"].shuffle(seed=2))
+    blind = table_features(dataset_of(tmp_path, shuffled), seed=1)
+    assert (blind.probabilities.argmax(axis=1) == blind.labels).mean() < 0.02, "no own say"

@@ -15,6 +15,8 @@ from guards.numerics.twosample import (
     jensen_shannon,
     ks_against_steps,
     ks_p_value,
+    means_apart,
+    rates_apart,
     total_variation,
 )
 
@@ -107,3 +109,79 @@ def test_benjamini_hochberg_is_scipys(p_values):
 
 def test_no_p_values_at_all():
     assert benjamini_hochberg([]).shape == (0,)
+
+
+@given(st.integers(0, 300), st.integers(0, 200))
+def test_rates_apart_is_the_corrected_chi_squared_test(then, now):
+    """z^2 with Yates's correction is Pearson's X^2 of the table of both, corrected."""
+    (effect,), (p_value,) = rates_apart([then], [now], (300, 200))
+    assert effect == pytest.approx(abs(then / 300 - now / 200))
+    table = np.array([[then, 300 - then], [now, 200 - now]])
+    if table.sum(axis=0).all():
+        exact = stats.chi2_contingency(table, correction=True).pvalue
+        assert p_value == pytest.approx(exact, abs=1e-9)
+    else:
+        assert p_value == 1.0
+
+
+@given(st.integers(0, 90), st.integers(0, 200), st.integers(0, 10))
+def test_what_a_count_may_be_off_by_is_no_movement(then, now, error):
+    (effect,), (p_value,) = rates_apart([then], [now], (100, 200), error=error)
+    (whole,), (surer,) = rates_apart([then], [now], (100, 200))
+    assert effect == pytest.approx(max(whole - error / 100, 0.0))
+    assert p_value >= surer
+
+
+def test_rates_apart_cries_wolf_as_often_as_it_says():
+    generator = np.random.default_rng(8)
+    rates = generator.uniform(0.02, 0.5, 4000)
+    then, now = generator.binomial(3000, rates), generator.binomial(1000, rates)
+    _, p_values = rates_apart(then, now, (3000, 1000))
+    assert (p_values <= 0.01).mean() <= 0.01 + 3 * np.sqrt(0.01 / 4000)
+    assert (p_values <= 0.01).mean() >= 0.002
+
+
+def moments(rows):
+    return rows.mean(axis=0), rows.var(axis=0)
+
+
+@given(st.integers(0, 2**32))
+def test_means_apart_is_welchs_test_with_the_normal_law(seed):
+    generator = np.random.default_rng(seed)
+    then, now = generator.normal(0, 2, (400, 3)), generator.normal(0.2, 1, (300, 3))
+    effects, p_values = means_apart(moments(then), moments(now), (400, 300))
+    gap = np.abs(then.mean(axis=0) - now.mean(axis=0))
+    z = gap / np.sqrt(then.var(axis=0) / 400 + now.var(axis=0) / 300)
+    assert p_values == pytest.approx(2 * stats.norm.sf(z))
+    welch = stats.ttest_ind(then, now, equal_var=False).pvalue
+    assert p_values == pytest.approx(welch, rel=0.1, abs=1e-3)
+    pooled = np.sqrt((400 * then.var(axis=0) + 300 * now.var(axis=0)) / 700)
+    assert effects == pytest.approx(2 * stats.norm.cdf(gap / pooled / 2) - 1)
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.5, 2.0])
+def test_a_shift_is_told_as_the_distance_of_two_normal_samples(shift):
+    (effect,), _ = means_apart(([0.0], [1.0]), ([shift], [1.0]), (10, 10))
+    points = np.linspace(-9, 9, 20_001)
+    far = np.abs(stats.norm.cdf(points) - stats.norm.cdf(points - shift)).max()
+    assert effect == pytest.approx(far, abs=1e-6)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
+def test_neither_unit_nor_origin_of_a_dimension_matters(unit, origin):
+    then, now = ([0.25, 1.0], [2.0, 0.5]), ([0.75, 1.5], [1.0, 0.5])
+    moved = [
+        (origin + unit * np.array(mean), unit**2 * np.array(variance))
+        for mean, variance in (then, now)
+    ]
+    plain, other = means_apart(then, now, (50, 70)), means_apart(*moved, (50, 70))
+    for one, two in zip(plain, other, strict=True):
+        # What is far below the seven digits of a mean is taken for nothing.
+        assert two == pytest.approx(one, rel=1e-3) or unit * 0.5 <= 1e-5 * abs(origin)
+
+
+def test_dimensions_that_never_vary_have_wholly_moved_or_not_at_all():
+    then, now = ([1.0, 1.0, 0.1], [0.0, 0.0, 1e-18]), ([1.0, 2.0, 0.10000001], [0.0, 0.0, 0.0])
+    effects, p_values = means_apart(then, now, (9, 9))
+    assert effects.tolist() == [0.0, 1.0, 0.0]
+    assert p_values.tolist() == [1.0, 0.0, 1.0]
