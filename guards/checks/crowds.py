@@ -48,9 +48,10 @@ class Settings:
     A cell is hot with `cell_rows` rows, `lift` times the expected, at `cell_alpha`; a row votes if
     `votes` of its cells are hot, or `more_votes` where a share of `many` rows would vote, as after
     a season; `rows` voting rows that are tight in `columns` columns, and lie in a cell that is
-    sure at `alpha` over all cells, alarm; so do rows that are tight along `views` views of one
-    column. A cell or two that are hot by chance make rows tight along the six views that they are
-    of, not along others. Columns that `moved` are left out.
+    sure at `alpha` over all cells, alarm; so do, without such a cell, rows that are tight in `wide`
+    columns with `wide_votes` in the mean, or along `views` views of one column. A cell or two that
+    are hot by chance make rows tight in the three columns, or along the six views, that they are
+    of, not in others. Columns that `moved` are left out.
     """
 
     alpha: float = 0.001
@@ -62,6 +63,8 @@ class Settings:
     many: float = 0.02
     rows: int = 12
     columns: int = 3
+    wide: int = 4
+    wide_votes: float = 0.06
     views: int = 8
     moved: float = 0.25
     max_rows: int = 10_000
@@ -150,9 +153,10 @@ def _counted(found: Heat, voting: Voters, name: str, rows: Ints) -> Ints:
 
 
 def _alarming(crowd: _Crowd, settings: Settings) -> bool:
-    views = max(crowd.views.values(), default=0)
-    tight = max(len(crowd.columns), views) >= settings.columns
-    return views >= settings.views or (tight and crowd.log_p <= np.log10(settings.alpha))
+    views, columns = max(crowd.views.values(), default=0), len(crowd.columns)
+    wide = columns >= settings.wide and crowd.votes >= settings.wide_votes
+    tight = max(columns, views) >= settings.columns
+    return wide or views >= settings.views or (tight and crowd.log_p <= np.log10(settings.alpha))
 
 
 def _held(case: Case, found: Heat, crowd: _Crowd, settings: Settings) -> list[RowScore]:
