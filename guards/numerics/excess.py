@@ -136,11 +136,11 @@ def standing_pairs(
     `widening` is :func:`inflation`; the table's own unrest counts where it is more.
     """
     before, counts = np.asarray(then, np.float64), np.array(now, np.float64)
-    fitted = expected_pairs(before, counts)
+    fitted, told = expected_pairs(before, counts), np.zeros(counts.shape, np.bool_)
     widening = max(widening, unrest(counts, fitted, before))
     for _ in range(MOST):
         expected = without_itself(fitted, counts)
-        places = np.argwhere(standing(counts, expected, least=least, lift=lift))
+        places = np.argwhere(standing(counts, expected, least=least, lift=lift) & ~told)
         if not len(places):
             return
         down, across = places.T
@@ -153,5 +153,5 @@ def standing_pairs(
         surplus = counts[place] - expected[place]
         if surplus > PART * min(counts[place[0]].sum(), counts[:, place[1]].sum()):
             return
-        counts[place] = round(float(expected[place]))
+        counts[place], told[place] = round(float(expected[place])), True
         fitted = expected_pairs(before, counts)
