@@ -6,16 +6,19 @@ drift asks whether a column, or a group in it, has moved, this asks for what sta
 rows with one price, one shop's rows without a date, minutes among hours, two values that never met.
 
 A cell alarms if it is beyond chance over all cells together, under the dispersion that the
-reference's own blocks show, holds `lift` times the expected rows, and `min_share` of the batch
-beyond them. Its rows are held, and what else nearly all of them share is told. A known value that
-becomes common, or two words that meet anew where neither says much of the other, are what changes
-as a business does (new aircraft, a carrier that begins to fly from another airport): that is told,
-and alarms only if the labels of these rows are one-sided.
+reference's own blocks show or, if more, that of all cells of its table, holds `lift` times the
+expected rows, and `min_share` of the batch beyond them. Its rows are held, and what else nearly all
+of them share is told. A known value that becomes common, or two words that meet anew where neither
+says much of the other, are what changes as a business does (new aircraft, a carrier that begins to
+fly from another airport): that is told, and alarms only if the labels of these rows are one-sided,
+or are not what everything else about the rows leads one to expect (:mod:`guards.data.turned`). Of
+cells that stand out less, by `asked_lift` at `asked_alpha`, only that is asked.
 
-MEASURED
+Measured by benchmarks/power.py; the figures stand in docs/rules.md and docs/statistics.md.
 
 The known way around it: fewer rows than `min_rows` and `min_share`; values and pairs that are
-common already; many values, each a little; a column that moves as a whole beside.
+common already, with labels that suit the rows; many values, each a little; a column that moves as a
+whole beside.
 """
 
 from __future__ import annotations
