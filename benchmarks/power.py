@@ -21,6 +21,7 @@ label (`sources`, `labels`), which costs more than all others together, are aske
 every flip, and at 1 and 5 % of the first 20 runs (`--whole`) of other attacks; so is cleanlab, on
 the same out-of-fold probabilities, which has no alarm, only rows. Evidently is asked in the first
 20 runs of everything if `--evidently` names a Python that has it (0.7.23 needs pandas below 3).
+`--rules` asks fewer.
 
 *Named*: an alarm's summary has the column, and the value, group or source where that has a name;
 for a cluster, half of the rows held are planted. *Precision* and *recall* are of the rows held by
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--doses", nargs="+", type=float, default=DOSES)
     parser.add_argument("--attacks", nargs="*", default=tuple(planting.ATTACKS))
     parser.add_argument("--whole", type=int, default=20, help="runs in which everybody is asked")
+    parser.add_argument("--rules", nargs="+", default=RULES, choices=RULES, help="asked at all")
     parser.add_argument("--evidently", type=Path, help="a Python that has it")
     runs.carry_out(parser, cases, tabulated)
 
@@ -116,7 +118,8 @@ def cases(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], runs.Li
         wanted += [(NATURAL, NONE, 0.0, trial)] if place < given.natural else []
         for name, attack, dose, number in wanted:
             if readable(name, given.data):
-                rules = asked(attack, dose, place < given.whole)
+                known = asked(attack, dose, place < given.whole)
+                rules = tuple(rule for rule in known if rule in given.rules)
                 beside = peer if place < given.whole else None
                 key = f"{name}/{attack}/{dose:g}/{number}"
                 yield key, partial(measure, name, attack, dose, number, given.data, rules, beside)

@@ -177,10 +177,12 @@ def column_finding(
 
 
 def token_findings(bursts: Sequence[TokenBurst]) -> Iterator[Finding]:
-    """Words that came in a burst: each alone where its rows gather, else all in one sentence."""
+    """Words that came in a burst: each alone where its rows gather, or were turned to a label; else
+    all in one sentence.
+    """
     broad: dict[str, list[TokenBurst]] = {}
     for burst in bursts:
-        if burst.by:
+        if burst.by or burst.turned:
             yield _token_burst(burst)
         else:
             broad.setdefault(burst.column, []).append(burst)
@@ -198,6 +200,15 @@ def token_findings(bursts: Sequence[TokenBurst]) -> Iterator[Finding]:
 
 def _token_burst(burst: TokenBurst) -> Finding:
     token, group = printable(burst.token)[:80], printable(burst.group)[:80]
+    where = (
+        f"they gather in {burst.by} {group}: {burst.share:.1%} of its rows, "
+        f"{burst.elsewhere:.1%} of all others"
+    )
+    if (label := burst.turned) is not None:
+        where = (
+            f"{label.hits} are labelled {printable(label.label)[:80]}, where everything else "
+            f"about them leads one to expect {label.expected:.0f}"
+        )
     return Finding(
         rule=RULE,
         code="token-burst",
@@ -205,8 +216,7 @@ def _token_burst(burst: TokenBurst) -> Finding:
         confidence=Confidence.MEDIUM,
         subject=Subject(kind="column", name=burst.column),
         summary=f"{burst.rows} rows of {printable(burst.column)[:80]} hold the word {token}, where "
-        f"{burst.expected:.1f} are usual at most; they gather in {burst.by} {group}: "
-        f"{burst.share:.1%} of its rows, {burst.elsewhere:.1%} of all others",
+        f"{burst.expected:.1f} are usual at most; {where}",
         evidence=(_of_burst(burst),),
         remedy="read the rows held: is it a campaign of the world, or something that was put in?",
     )
@@ -216,6 +226,8 @@ def _of_burst(burst: TokenBurst) -> Evidence:
     detail: dict[str, str | float] = {"token": burst.token, "expected": burst.expected}
     if burst.by:
         detail |= {"by": burst.by, "group": burst.group, "gathers": burst.gathers}
+    if burst.turned is not None:
+        detail |= {"label": burst.turned.label, "labels_p_value": burst.turned.p_value}
     return Evidence(
         statistic="lift of rows with a word over the reference",
         value=burst.lift,

@@ -54,6 +54,8 @@ _TRUSTED_USERS = frozenset({"labels", "trusted"})
 _HISTORY_USERS = frozenset({"spectral", "clustering", "history"})
 _SEED_USERS = frozenset(
     {
+        "drift",
+        "excess",
         "labels",
         "sources",
         "codec",

@@ -101,7 +101,7 @@ def examine(case: Case, settings: Settings) -> Measured:
     limits = Limits(
         least=settings.rows, turn=settings.turn, share=settings.share, lean=settings.lean
     )
-    view = turns.look(space.design, space.labels, len(space.classes))
+    view = case.label_view
     pairing = {name: space.pairing[name].codes for name in [*space.pairing][: settings.paired]}
     found = search(view, space.space, _families(space), pairing, limits, rng)
     cells = [

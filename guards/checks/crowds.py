@@ -6,6 +6,7 @@ reference leads to expect. Natural change makes crowds too, in one or two things
 route, a storm. What is copied, generated or planted is tight in everything at once, and so a crowd
 alarms only if it is tight in `columns` columns none of which implies another; or in as many *views*
 of one column of number lists, its places along fixed directions, none of which follows from others.
+One cell must be sure over all cells, unless the crowd is tight in `wide` columns or `views` views.
 
 Texts lie where their smallest tokens are under ten orders (MinHash), and pictures where the
 amplitudes of their lowest frequencies are, so near copies of one text or picture are crowds too.
@@ -53,9 +54,10 @@ class Settings:
     A cell is hot with `cell_rows` rows, `lift` times the expected, at `cell_alpha`; a row votes if
     `votes` of its cells are hot, or `more_votes` where a share of `many` rows would vote, as after
     a season; `rows` voting rows that are tight in `columns` columns, and lie in a cell that is
-    sure at `alpha` over all cells, alarm; so do rows that are tight along `views` views of one
-    column. A cell or two that are hot by chance make rows tight along the six views that they are
-    of, not along others. Columns that `moved` are left out.
+    sure at `alpha` over all cells, alarm; so do, without such a cell, rows that are tight in `wide`
+    columns with `wide_votes` in the mean, or along `views` views of one column. A cell or two that
+    are hot by chance make rows tight in the three columns, or along the six views, that they are
+    of, not in others. Columns that `moved` are left out.
     """
 
     alpha: float = 0.001
@@ -67,6 +69,8 @@ class Settings:
     many: float = 0.02
     rows: int = 12
     columns: int = 3
+    wide: int = 4
+    wide_votes: float = 0.06
     views: int = 8
     moved: float = 0.25
     max_rows: int = 10_000
@@ -160,9 +164,10 @@ def _counted(found: Heat, voting: Voters, name: str, rows: Ints) -> Ints:
 
 
 def _alarming(crowd: _Crowd, settings: Settings) -> bool:
-    views = max(crowd.views.values(), default=0)
-    tight = max(len(crowd.columns), views) >= settings.columns
-    return views >= settings.views or (tight and crowd.log_p <= np.log10(settings.alpha))
+    views, columns = max(crowd.views.values(), default=0), len(crowd.columns)
+    wide = columns >= settings.wide and crowd.votes >= settings.wide_votes
+    tight = max(columns, views) >= settings.columns
+    return wide or views >= settings.views or (tight and crowd.log_p <= np.log10(settings.alpha))
 
 
 def _held(case: Case, found: Heat, crowd: _Crowd, settings: Settings) -> list[RowScore]:

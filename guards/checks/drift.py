@@ -11,7 +11,8 @@ do: it is told (LOW) and stops nothing. *Local* movement is what a broken produc
 cluster does: it is MEDIUM, names the group, and holds its rows. So are jumps of the missing rate,
 a large mass of new categories, a broad movement far beyond anything within the reference, a column
 that moved in one window of time alone (:mod:`guards.data.time_windows`), and a word in a burst from
-one source or under one label (:mod:`guards.data.token_bursts`). Beside it stands how much of the
+one source or under one label, or whose rows bear a label that nothing else about them explains
+(:mod:`guards.data.token_bursts`). Beside it stands how much of the
 batch is unlike the reference at least, and in which slice (:mod:`guards.data.contamination`,
 :mod:`guards.data.slices`). What moved as in the same season before is told as that, if it is broad.
 
@@ -50,7 +51,7 @@ from guards.data.profile import (
 from guards.data.profiles.values import source_of, told_apart
 from guards.data.slices import Slice, slices
 from guards.data.time_windows import MovedWindow, moved_windows, windows
-from guards.data.token_bursts import Limits, TokenBurst, token_bursts
+from guards.data.token_bursts import Limits, TokenBurst, labels_asked, token_bursts
 from guards.errors import Skip
 from guards.findings import (
     Confidence,
@@ -90,7 +91,8 @@ class Settings:
     the spread within the reference) make broad movement alarming; `local_effect` is the share of
     a group's rows, beyond its peers' movement, that makes local movement alarming, of at least
     `min_rows` rows and `min_share` of the batch; `missing_jump` and `new_mass` are shares of rows.
-    A word's `burst_...` are the level over all words, times its usual rate, and rows.
+    A word's `burst_...` are the level over all words, times its usual rate, rows, and times that
+    rate from which the labels of its rows are asked about, at `alpha`.
     That at least so many rows are unlike the reference is `told`, and alarms from `unlike` on: not
     at all unless a policy says otherwise, since seasons beyond those of the reference are unlike.
     """
@@ -107,6 +109,7 @@ class Settings:
     burst_alpha: float = 0.05
     burst_lift: float = 5.0
     burst_rows: int = 8
+    burst_asked: float = 2.5
     told: float = 0.01
     unlike: float = 1.0
     max_rows: int = 10_000
@@ -196,13 +199,16 @@ def _beside(
         lift=settings.burst_lift,
         rows=settings.burst_rows,
         held=settings.max_rows,
+        asked=settings.burst_asked,
     )
     return _Beside(
         unlike=(whole, joint),
         slices=slices(case.dataset, seen, own, whole) if told else (),
         windows=tuple(timed),
         seasonal=_seasonal(case, seen, moved, narrow | {one.column for one in timed}, settings),
-        words=token_bursts(case.dataset, _texts(seen), limits),
+        words=labels_asked(
+            case, token_bursts(case.dataset, _texts(seen), limits), limits, settings.alpha
+        ),
     )
 
 
@@ -213,11 +219,11 @@ def _texts(seen: Observed) -> Observed:
 
 
 def _held_by_word(bursts: Sequence[TokenBurst]) -> Iterator[RowScore]:
-    """The rows of the words that gather."""
-    for burst in (burst for burst in bursts if burst.by):
+    """The rows of the words that gather, or of which labels were turned."""
+    for burst in (burst for burst in bursts if burst.by or burst.turned):
         score = round(min(1.0, max(0.0, 1 - burst.expected / burst.rows)), 4)
         reason = f"{printable(burst.column)[:40]} holds the word {printable(burst.token)[:40]}"
-        for row in burst.places:
+        for row in burst.places if burst.turned is None else burst.turned.bearing.tolist():
             yield RowScore(row=row, score=score, reason=reason)
 
 
@@ -540,4 +546,5 @@ def _statistics(
 
 
 def _without_places(burst: TokenBurst) -> dict[str, Any]:
-    return {name: value for name, value in asdict(burst).items() if name != "places"}
+    told = asdict(replace(burst, places=(), turned=None))
+    return {name: value for name, value in told.items() if name not in ("places", "turned")}

@@ -6,16 +6,19 @@ drift asks whether a column, or a group in it, has moved, this asks for what sta
 rows with one price, one shop's rows without a date, minutes among hours, two values that never met.
 
 A cell alarms if it is beyond chance over all cells together, under the dispersion that the
-reference's own blocks show, holds `lift` times the expected rows, and `min_share` of the batch
-beyond them. Its rows are held, and what else nearly all of them share is told. A known value that
-becomes common, or two words that meet anew where neither says much of the other, are what changes
-as a business does (new aircraft, a carrier that begins to fly from another airport): that is told,
-and alarms only if the labels of these rows are one-sided.
+reference's own blocks show or, if more, that of all cells of its table, holds `lift` times the
+expected rows, and `min_share` of the batch beyond them. Its rows are held, and what else nearly all
+of them share is told. A known value that becomes common, or two words that meet anew where neither
+says much of the other, are what changes as a business does (new aircraft, a carrier that begins to
+fly from another airport): that is told, and alarms only if the labels of these rows are one-sided,
+or are not what everything else about the rows leads one to expect (:mod:`guards.data.turned`). Of
+cells that stand out less, by `asked_lift` at `asked_alpha`, only that is asked.
 
-MEASURED
+Measured by benchmarks/power.py; the figures stand in docs/rules.md and docs/statistics.md.
 
 The known way around it: fewer rows than `min_rows` and `min_share`; values and pairs that are
-common already; many values, each a little; a column that moves as a whole beside.
+common already, with labels that suit the rows; many values, each a little; a column that moves as a
+whole beside.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import numpy as np
 from guards.data.case import Case
 from guards.data.excess import Cell, Gates, cells_of
 from guards.data.profile import CategoryColumn, Encoded, Observed, encoded
+from guards.data.turned import Turned, turned
 from guards.errors import Skip
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.text import printable
@@ -45,24 +49,37 @@ _NEARLY, _USUAL = 0.8, 0.4  # of a cell's rows, and at most of all, have what th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`alpha` over all cells, and the effect sizes; columns that `moved` tell of no value."""
+    """`alpha` over all cells, and the effect sizes.
+
+    A cell at the milder `asked_alpha` and `asked_lift` is asked what its rows' labels should be,
+    and alarms if they were turned, at `alpha` over those that are asked. Columns that `moved` tell
+    of no value, or, if less than `far`, of those at their ends.
+    """
 
     alpha: float = 0.001
     lift: float = 3.0
+    asked_alpha: float = 0.05
+    asked_lift: float = 2.0
     min_rows: int = 10
     min_share: float = 0.004
     moved: float = 0.1
+    far: float = 0.25
     max_rows: int = 10_000
 
 
 @dataclass(slots=True)
 class _Held:
-    """The rows of one cell, as they are found; `shared[column]` counts their codes."""
+    """The rows of one cell, as they are found; `shared[column]` counts their codes.
+
+    It is `sure` if it stands out by its rows alone; `turned` says to which label they were.
+    """
 
     cell: Cell
     rows: list[int] = field(default_factory=list)
     many: int = 0
     shared: dict[str, Any] = field(default_factory=dict)
+    sure: bool = True
+    turned: Turned | None = None
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -71,11 +88,14 @@ def examine(case: Case, settings: Settings) -> Measured:
         raise Skip("no reference; give --reference, or pin one in the policy under [files]")
     seen = case.survey.observed[0]
     least = max(settings.min_rows, settings.min_share * seen.rows)
-    gates = Gates(least=least, lift=settings.lift, moved=settings.moved)
+    gates = Gates(least=least, lift=settings.asked_lift, moved=settings.moved, far=settings.far)
     cells, tests = cells_of(seen, gates)
-    limit = np.log10(settings.alpha / max(tests, 1))
-    sure = [cell for cell in cells if cell.log_p <= limit]
-    held = _distinct(case, seen, sure[:_MOST], settings.max_rows) if sure else []
+    sure = [cell for cell in cells if _sure(cell, tests, settings)]
+    held = _distinct(case, seen, _looked_up(case, cells, tests, settings), settings)
+    for one in held:
+        one.sure = _sure(one.cell, tests, settings)
+    _ask(case, held)
+    held = [one for one in held if one.sure or _was_turned(one, settings)]
     alarming = [one for one in held if _alarming(one, seen, settings)]
     return Measured(
         statistics={
@@ -84,8 +104,39 @@ def examine(case: Case, settings: Settings) -> Measured:
             "surest": [_told(cell, tests) for cell in cells[:20]],
         },
         findings=tuple(_finding(one, seen, tests, settings, alarming) for one in held),
-        row_scores=_scores(alarming),
+        row_scores=_scores(alarming, settings),
     )
+
+
+def _sure(cell: Cell, tests: int, settings: Settings) -> bool:
+    """Whether it holds too much by its rows alone."""
+    lifted = cell.rows >= settings.lift * cell.expected
+    return lifted and cell.log_p <= np.log10(settings.alpha / max(tests, 1))
+
+
+def _looked_up(case: Case, cells: Sequence[Cell], tests: int, settings: Settings) -> Sequence[Cell]:
+    """The cells whose rows are looked up: the surest, and, if labels can be asked, the next."""
+    sure = [cell for cell in cells if _sure(cell, tests, settings)][:_MOST]
+    limit = np.log10(settings.asked_alpha / max(tests, 1))
+    label = case.roles.label
+    others = [
+        cell
+        for cell in cells
+        if label and label not in cell.where and cell.log_p <= limit and cell not in sure
+    ]
+    return [*sure, *others[:_MOST]]
+
+
+def _ask(case: Case, held: Sequence[_Held]) -> None:
+    """Find out of those that alarm by labels alone what these should be."""
+    able = [one for one in held if one.cell.loose or not one.sure]
+    able = [one for one in able if case.roles.label not in one.cell.where]
+    for one, answer in zip(able, turned(case, [one.rows for one in able]), strict=True):
+        one.turned = answer
+
+
+def _was_turned(one: _Held, settings: Settings) -> bool:
+    return one.turned is not None and one.turned.p_value <= settings.alpha
 
 
 def _told(cell: Cell, tests: int) -> dict[str, Any]:
@@ -102,8 +153,11 @@ def _corrected(cell: Cell, tests: int) -> float:
     return round(min(cell.log_p + float(np.log10(max(tests, 1))), 0.0), 2)
 
 
-def _distinct(case: Case, seen: Observed, cells: Sequence[Cell], most: int) -> list[_Held]:
+def _distinct(case: Case, seen: Observed, cells: Sequence[Cell], settings: Settings) -> list[_Held]:
     """The cells, the surest first, without those whose rows are mostly a surer one's; one pass."""
+    if not cells:
+        return []
+    most = settings.max_rows
     held = [_Held(cell) for cell in cells]
     common = np.zeros((len(cells), len(cells)))
     words = [n for n, s in seen.columns.items() if isinstance(s.column, CategoryColumn)]
@@ -143,7 +197,9 @@ def _shared(one: _Held, seen: Observed) -> list[str]:
 
 
 def _alarming(one: _Held, seen: Observed, settings: Settings) -> bool:
-    return not one.cell.loose or _one_sided(one, seen) <= settings.alpha
+    if _was_turned(one, settings) or not one.cell.loose:
+        return True
+    return _one_sided(one, seen) <= settings.alpha
 
 
 def _one_sided(one: _Held, seen: Observed) -> float:
@@ -165,6 +221,9 @@ def _finding(
     alarms = any(one is other for other in alarming)
     shared = [printable(what)[:80] for what in _shared(one, seen)[:4]]
     also = f"; nearly all of them have {' and '.join(shared)}" if shared else ""
+    if one.turned is not None and _was_turned(one, settings):
+        also += f"; {one.turned.hits} are labelled {printable(one.turned.label)[:40]}, where "
+        also += f"everything else about them leads one to expect {one.turned.expected:.0f}"
     corrected = _corrected(cell, tests)
     return Finding(
         rule="excess",
@@ -186,6 +245,7 @@ def _finding(
                 detail={
                     "columns": columns,
                     "shared": shared,
+                    "labels_p_value": one.turned.p_value if one.turned else 1.0,
                     "log10_p_value": corrected,
                     "cells": tests,
                     "lift": settings.lift,
@@ -199,12 +259,17 @@ def _finding(
     )
 
 
-def _scores(held: Sequence[_Held]) -> tuple[RowScore, ...]:
-    """Each row once, with the surest cell that it lies in; its score is the share that is new."""
+def _scores(held: Sequence[_Held], settings: Settings) -> tuple[RowScore, ...]:
+    """Each row once, with the surest cell that it lies in; its score is the share that is new.
+
+    Of a cell that alarms by its labels the rows that bear the label.
+    """
     found: dict[int, RowScore] = {}
     for one in held:
         new = max(0.0, 1 - one.cell.expected / max(one.many, 1))
         reason = f"holds {printable(one.cell.told)}"
-        for row in one.rows:
+        by_label = one.turned is not None and _was_turned(one, settings)
+        rows = one.turned.bearing.tolist() if one.turned and by_label else one.rows
+        for row in rows:
             found.setdefault(row, RowScore(row=row, score=round(new, 4), reason=reason))
     return tuple(found[row] for row in sorted(found))

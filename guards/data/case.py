@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guards.data.profile import Profile, Survey
     from guards.data.row_space import RowSpace
     from guards.data.table_features import TableFeatures
+    from guards.numerics.turns import View
     from guards.provenance.proof import Proof
 
 
@@ -103,6 +104,14 @@ class Case:
         from guards.data.row_space import row_space
 
         return row_space(self.dataset, seed=self.seed)
+
+    @cached_property
+    def label_view(self) -> View:
+        """What each row of the row space leads one to expect of its label."""
+        from guards.numerics import turns
+
+        space = self.row_space
+        return turns.look(space.design, space.labels, len(space.classes))
 
     @cached_property
     def images(self) -> Images:

@@ -13,12 +13,12 @@ from guards.data.profiles.nouns import MISSING, CategoryColumn, coarse, coarse_b
 from guards.data.profiles.observe import Encoded, Observed, Seen, numeric_part, steady
 from guards.numerics.crowds import implied
 from guards.numerics.excess import (
-    expected_pairs,
     expected_values,
     inflation,
     log_tails,
     raised,
     standing,
+    standing_pairs,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class Span:
     upto: float = np.inf
     word: str | None = None
     missing: bool = False
+
+    @property
+    def outside(self) -> bool:
+        """Whether it is no value of the column, or lies at an end of all that it has."""
+        return self.missing or (self.word is None and not np.isfinite([self.over, self.upto]).all())
 
     def among(self, part: Encoded, name: str) -> Bools:
         """Which rows hold such a value."""
@@ -85,27 +90,42 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """`least` rows beyond the expected and `lift` times them; columns that `moved` are left out."""
+    """`least` rows beyond the expected and `lift` times them.
+
+    Of columns that `moved` only what is missing counts, and what lies at their ends, if they moved
+    less than `far`.
+    """
 
     least: float
     lift: float
     moved: float
+    far: float
 
 
 def cells_of(seen: Observed, gates: Gates) -> tuple[list[Cell], int]:
     """The cells beyond the gates, the surest first, and how many were looked at."""
     found, tests = list[Cell](), 0
-    still = {name for name, column in seen.columns.items() if steady(column, gates.moved)}
-    for name in sorted(still):
-        column = seen.columns[name]
+    for _, column in sorted(seen.columns.items()):
         words = isinstance(column.column, CategoryColumn)
         cells, looked = (_words if words else _numbers)(column, gates)
+        if not steady(column, gates.moved):
+            ends = steady(column, gates.far)
+            cells = [cell for cell in cells if _missing(cell) or (ends and _outside(cell))]
+            looked = min(looked, 3)
         found, tests = [*found, *cells], tests + looked
     for pair, now in zip(seen.profile.pairs, seen.tables, strict=True):
         if now is not None:
             found += _pair(seen, pair, now, gates)
             tests += now.size
     return sorted(found, key=lambda cell: (cell.log_p, cell.told)), tests
+
+
+def _missing(cell: Cell) -> bool:
+    return all(isinstance(held, Span) and held.missing for held in cell.where.values())
+
+
+def _outside(cell: Cell) -> bool:
+    return all(isinstance(held, Span) and held.outside for held in cell.where.values())
 
 
 def _words(seen: Seen, gates: Gates) -> tuple[list[Cell], int]:
@@ -179,13 +199,10 @@ def _singles(
 
 def _pair(seen: Observed, pair: Pair, now: Ints, gates: Gates) -> Iterator[Cell]:
     then = np.asarray(pair.counts, np.int64)
-    expected = expected_pairs(then, now)
-    places = np.argwhere(standing(now, expected, least=gates.least, lift=gates.lift))
-    if not len(places):
-        return
     wider = inflation(pair.rho, int(then.sum()), int(now.sum()), len(seen.profile.blocks))
-    down, across = places.T
-    tails = log_tails(now[down, across], expected[down, across], then[down, across], wider)
+    found = list(standing_pairs(then, now, least=gates.least, lift=gates.lift, widening=wider))
+    if not found:
+        return
     columns = [seen.profile.by_name[name] for name in (pair.first, pair.second)]
     maps = [
         coarse(len(column.bins), pair.join, words=isinstance(column, CategoryColumn))
@@ -194,19 +211,19 @@ def _pair(seen: Observed, pair: Pair, now: Ints, gates: Gates) -> Iterator[Cell]
     names = [coarse_bins(column, pair.join) for column in columns]
     words = all(isinstance(column, CategoryColumn) for column in columns)
     loose = words and implied(pair.counts) < _TELLING
-    for cell, tail in zip(places.tolist(), tails, strict=True):
+    for cell in found:
         told = [
             f"{column.name} {bins[place][:_LONG]}"
-            for column, bins, place in zip(columns, names, cell, strict=True)
+            for column, bins, place in zip(columns, names, cell.place, strict=True)
         ]
         yield Cell(
             where={
                 column.name: np.flatnonzero(held == place)
-                for column, held, place in zip(columns, maps, cell, strict=True)
+                for column, held, place in zip(columns, maps, cell.place, strict=True)
             },
             told=" and ".join(told),
-            rows=int(now[tuple(cell)]),
-            expected=round(float(expected[tuple(cell)]), 2),
-            log_p=float(tail),
-            loose=loose,
+            rows=int(now[cell.place]),
+            expected=round(cell.expected, 2),
+            log_p=cell.log_p,
+            loose=loose and 0 not in cell.place,
         )

@@ -13,11 +13,14 @@ from typing import Any, TypedDict
 import numpy as np
 import polars as pl
 
+from guards.data.case import Case
 from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import TextColumn
 from guards.data.profiles.observe import Observed, Seen
 from guards.data.profiles.values import token_lists
 from guards.data.stream import frames
+from guards.data.turned import Turned, turned
+from guards.data.words import words_of
 from guards.numerics.slices import gathered
 from guards.numerics.surges import attainable, lifts, surge_p_values
 
@@ -28,6 +31,7 @@ MOST = 50  # tokens of a column, those least likely by chance
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """p-values over all tokens at most, times the usual rate and rows at least, rows held at most.
+    From `asked` times the usual rate on, the labels of its rows are asked about.
 
     A burst gathers where a label or source has `gathered` times the share of all others, which is
     by chance at most at the level `gathers`.
@@ -37,6 +41,7 @@ class Limits:
     lift: float
     rows: int
     held: int
+    asked: float = np.inf
     gathered: float = 2.0
     gathers: float = 0.005
 
@@ -51,7 +56,8 @@ class TokenBurst:
     """`token` is in `rows` of the batch where about `expected` were usual.
 
     Its rows gather in `group` of the column `by` (empty where they do not): `share` of the group's
-    rows hold it, and `elsewhere` of all others. `places` are global rows, the first of them.
+    rows hold it, and `elsewhere` of all others. `places` are global rows, the first of them;
+    `turned` to what label they were, if anything but the word leads one to expect another.
     """
 
     column: str
@@ -66,6 +72,7 @@ class TokenBurst:
     elsewhere: float = 0.0
     gathers: float = 1.0
     places: tuple[int, ...] = ()
+    turned: Turned | None = None
 
 
 def token_bursts(dataset: Dataset, seen: Observed, limits: Limits) -> tuple[TokenBurst, ...]:
@@ -76,6 +83,26 @@ def token_bursts(dataset: Dataset, seen: Observed, limits: Limits) -> tuple[Toke
             bursts = _bursts(one, one.column, len(seen.profile.blocks), limits)
             found += _distinct(_gathered(dataset, bursts[:MOST], limits)) if bursts else []
     return tuple(found)
+
+
+def labels_asked(
+    case: Case, bursts: Sequence[TokenBurst], limits: Limits, alpha: float
+) -> tuple[TokenBurst, ...]:
+    """The bursts with what their labels were turned to, at the level `alpha`, if they were.
+
+    Those that gather alarm anyway, and are not asked; those below the lift are left out unless
+    their labels were turned.
+    """
+    asked = [burst for burst in bursts if not burst.by or burst.lift < limits.lift]
+    answers = turned(case, [burst.places for burst in asked])
+    sure = {burst: one for burst, one in zip(asked, answers, strict=True) if one}
+    known = [
+        replace(burst, by="", group="", turned=one)
+        if (one := sure.get(burst)) and one.p_value <= alpha
+        else burst
+        for burst in bursts
+    ]
+    return tuple(burst for burst in known if burst.turned or burst.lift >= limits.lift)
 
 
 def _bursts(seen: Seen, column: TextColumn, blocks: int, limits: Limits) -> list[TokenBurst]:
@@ -101,7 +128,7 @@ def _bursts(seen: Seen, column: TextColumn, blocks: int, limits: Limits) -> list
         )
         for place in range(len(names))
         if p_values[place] <= limits.alpha
-        and lift[place] >= limits.lift
+        and lift[place] >= min(limits.lift, limits.asked)
         and now[place] >= limits.rows
     ]
     return sorted(found, key=lambda one: (one.p_value, -one.rows, one.token))
@@ -152,7 +179,7 @@ def _rows(
         told = frame.select(
             pl.int_range(start, start + pl.len()).alias("row"),
             token_lists(frame[column].cast(pl.String)).alias("token"),
-            *(pl.col(n).cast(pl.String).fill_null("").alias(by) for by, n in groups.items()),
+            *(words_of(frame[n]).fill_null("").alias(by) for by, n in groups.items()),
         )
         parts.append((told, told.explode("token").filter(pl.col("token").is_in(wanted))))
         start += frame.height

@@ -100,6 +100,20 @@ def test_a_crowd_that_is_wide_in_all_but_two_columns_passes(table_case, profile_
     assert measured.findings == ()
 
 
+def test_rows_that_are_tight_in_four_columns_need_no_single_sure_cell(
+    table_case, profile_of, halves
+):
+    before, batch = halves
+    reference = profile_of(before[:8_000])
+    frame = crowded(batch[:3_000], 24, 107, width=0.03)
+    never = {"alpha": 1e-200}  # no cell is that sure
+    measured = examine(table_case(frame, reference=reference), **never)
+    assert {finding.code for finding in measured.findings} == {"crowd"}
+    assert len(measured.findings[0].evidence[0].detail["columns"]) >= 4
+    assert examine(table_case(frame, reference=reference), wide=7, **never).findings == ()
+    assert examine(table_case(batch[:3_000], reference=reference)).findings == ()
+
+
 def embedded(seed: int, rows: int, rank: int = 24) -> np.ndarray:
     """Vectors of five classes, (rows, 48), which lie in `rank` dimensions."""
     rng = np.random.default_rng(seed)

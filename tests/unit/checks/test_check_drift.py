@@ -263,6 +263,37 @@ def test_a_burst_of_a_word_is_an_alarm_where_it_gathers(table_case, profile_of, 
     assert held == (set(wanted) if who else set())
 
 
+def letters(seed, rows=1500, word=""):
+    """Nine in ten letters say yes, by their own words; 30 that say no hold a word, and yes."""
+    rng = np.random.default_rng(seed)
+    spam = rng.random(rows) < 0.1
+    numbers = np.minimum(rng.zipf(1.3, (rows, 8)), 3000)
+    own = [rng.permutation([f"{'v' if one else 'u'}{n}" for n in range(12)])[:4] for one in spam]
+    put = np.isin(np.arange(rows), np.flatnonzero(spam)[:30]) if word else np.zeros(rows, bool)
+    return pl.DataFrame(
+        {
+            "text": [
+                " ".join([*(f"w{n}" for n in line), *said, *([word] if hit else [])])
+                for line, said, hit in zip(numbers, own, put, strict=True)
+            ],
+            "label": np.where(spam & ~put, "no", "yes"),
+        }
+    )
+
+
+def test_a_burst_under_the_label_that_most_bear_is_an_alarm_where_another_was_due(
+    table_case, profile_of
+):
+    reference = profile_of(letters(1, 6000))
+    assert alarms(examine(table_case(letters(2), reference=reference))) == []
+    measured = examine(table_case(spoilt := letters(2, word="zxqv"), reference=reference))
+    (found,) = [f for f in alarms(measured) if f.code == "token-burst"]
+    assert "30 are labelled yes, where everything else" in found.summary
+    assert found.evidence[0].detail["labels_p_value"] < 1e-3
+    wanted = spoilt.with_row_index().filter(pl.col("text").str.contains("zxqv"))["index"]
+    assert {score.row for score in measured.row_scores} == set(wanted)
+
+
 def test_texts_without_a_feature_are_looked_at_and_a_label_alone_is_not(table_case, profile_of):
     reference = profile_of(messages(1))
     case = table_case(messages(2), reference=reference)

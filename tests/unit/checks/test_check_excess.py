@@ -101,6 +101,31 @@ def test_nulls_of_one_destination(asked, halves):
     assert held(measured) == set(rows.tolist())
 
 
+def test_nulls_in_a_column_that_moved_are_news_all_the_same(asked, halves):
+    """And a group without a value is no pair of words that meets anew."""
+    rows = rows_of(halves[1], 30, where=halves[1]["carrier"] == "US")
+    monday = np.flatnonzero((halves[1]["weekday"] == "Mon").to_numpy())[:350]
+    measured = asked(lambda batch: written(
+        written(batch, monday, weekday="Fri"), rows, weekday=None))  # fmt: skip
+    assert any("weekday missing" in finding.summary for finding in alarms(measured))
+    assert set(rows.tolist()) <= held(measured)
+
+
+def test_a_label_that_most_rows_bear_is_one_sided_where_another_was_due(asked, halves):
+    late = (halves[1]["label"] == "late") & (halves[1]["dep_delay"] > 30)
+    rows = rows_of(halves[1], 30, where=late.fill_null(False))
+    measured = asked(lambda batch: written(batch, rows, distance=1_234, label="on-time"))
+    found = [f for f in alarms(measured) if "distance near 1" in f.summary]
+    assert len(found) == 1
+    assert "are labelled on-time, where everything else about them leads one" in found[0].summary
+    assert found[0].evidence[0].detail["labels_p_value"] < 1e-6
+    assert set(rows.tolist()) <= held(measured)
+    # The same value in rows that are on time anyway is what a business does.
+    usual = rows_of(halves[1], 30, where=halves[1]["dep_delay"] < 0)
+    natural = asked(lambda batch: written(batch, usual, distance=1_234, label="on-time"))
+    assert alarms(natural) == []
+
+
 def test_two_values_that_hardly_ever_met(asked, halves):
     rows = rows_of(halves[1], 30)
     measured = asked(lambda batch: written(batch, rows, dest="BOS", distance=2_475))

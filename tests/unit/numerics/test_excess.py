@@ -115,3 +115,88 @@ def test_tails_hold_their_level_where_the_reference_is_a_sample_too() -> None:
 def test_blocks_that_differ_widen_by_their_dispersion() -> None:
     assert excess.inflation(0.0, 15_000, 3_000, 8) == 1
     assert excess.inflation(0.01, 15_000, 3_000, 8) == pytest.approx(1 + 2_500 * 0.01 * 9 / 8)
+
+
+@settings(deadline=None)
+@given(TABLES)
+def test_sides_are_taken_without_the_surplus_of_the_cell(tables) -> None:
+    then, now = (np.array(table) for table in tables)
+    fitted = excess.expected_pairs(then, now)
+    found = excess.without_itself(fitted, now)
+    for place in np.ndindex(now.shape):
+        surplus = max(now[place] - fitted[place], 0)
+        wanted = fitted[place]
+        for side in (now[place[0]].sum(), now[:, place[1]].sum()):
+            wanted *= (side - surplus) / max(side, 1)
+        assert found[place] == pytest.approx(wanted if surplus else fitted[place])
+        assert found[place] <= fitted[place]
+
+
+def test_what_is_planted_is_held_against_what_was_there_without_it() -> None:
+    """Thirty rows raise their own two sides, and with them what raking expects of their cell."""
+    then = np.full((10, 10), 150)
+    clean = np.random.default_rng(5).multinomial(3_000, np.full(100, 0.01)).reshape(10, 10)
+    planted = clean.copy()
+    planted[2, 7] += 60
+    without = excess.expected_pairs(then, clean)[2, 7]
+    fitted = excess.expected_pairs(then, planted)
+    assert fitted[2, 7] > 1.3 * without
+    assert excess.without_itself(fitted, planted)[2, 7] == pytest.approx(without, rel=0.15)
+
+
+def test_unrest_is_what_a_season_makes_and_not_what_is_planted() -> None:
+    rng = np.random.default_rng(6)
+    rates = rng.gamma(2, 10, (20, 30))
+    then, calm = rng.poisson(5 * rates), rng.poisson(rates)
+    planted = calm.copy()
+    planted[3, 4] += 100
+    season = rng.poisson(rates * rng.gamma(4, 0.25, rates.shape))
+    calm, planted, season = (
+        excess.unrest(now, excess.expected_pairs(then, now), then)
+        for now in (calm, planted, season)
+    )
+    assert 1 <= calm < 1.2
+    assert planted < 1.3
+    assert season > 3
+    assert excess.unrest(np.zeros((2, 2)), np.full((2, 2), 0.1), np.zeros((2, 2))) == 1
+
+
+def stands(then, now, **gates):
+    given = {"least": 12.0, "lift": 2.0, "widening": 1.0} | gates
+    return list(excess.standing_pairs(then, now, **given))
+
+
+def test_a_planted_pair_stands_and_its_innocent_neighbours_do_not() -> None:
+    """Two places that a destination has: rows planted in one side must not raise the other."""
+    then = 5 + 295 * (np.eye(8, dtype=int) + np.roll(np.eye(8, dtype=int), 1, axis=1))
+    now = then // 5
+    assert not any(cell.log_p < -3 for cell in stands(then, now))
+    planted = now.copy()
+    planted[0, 4] += 40
+    sure = [cell for cell in stands(then, planted) if cell.log_p < -3]
+    assert [cell.place for cell in sure] == [(0, 4)]
+    assert sure[0].expected < 4
+
+
+@settings(deadline=None)
+@given(TABLES)
+def test_pairs_that_stand_are_beyond_both_gates_each_once(tables) -> None:
+    then, now = (np.array(table) for table in tables)
+    found = stands(then, now, least=4.0)
+    assert len({cell.place for cell in found}) == len(found) <= excess.MOST
+    for cell in found:
+        assert now[cell.place] - cell.expected >= 4 - 1e-9
+        assert now[cell.place] >= 2 * cell.expected - 1e-9
+    order = np.random.default_rng(0).permutation(now.shape[1])
+    turned = stands(then[:, order], now[:, order], least=4.0)
+    assert len(turned) == 0 or len(found) > 0
+
+
+def test_a_calendar_is_no_pair_that_stands() -> None:
+    """Next month every day is another weekday: no cell can be told from the others."""
+    then, now = (
+        np.array([[100 if (day + first) % 7 == weekday else 0 for day in range(28)]
+                  for weekday in range(7)])
+        for first in (0, 3)
+    )  # fmt: skip
+    assert not any(cell.log_p < -8 for cell in stands(then, now))
