@@ -5,9 +5,9 @@ and held against its claim by the tool's own command. `refused` is an exit statu
 with our code for it; **accepted** is 0. "not offered" is a tool that has no such notion, by its
 documentation. The peers go into an environment of their own:
 
-    python -m venv build/peers
-    build/peers/bin/pip install model-signing==1.1.1 pyOpenSSL mlcroissant==1.1.1 bagit==1.9.0
-    python benchmarks/attacks.py --peers build/peers/bin > docs/attacks.md
+    make peers
+    .venv-peers/bin/pip install mlcroissant==1.1.1 bagit==1.9.0
+    python benchmarks/attacks.py --peers .venv-peers/bin > docs/attacks.md
 """
 
 from __future__ import annotations
