@@ -102,6 +102,7 @@ def test_an_attack_changes_exactly_the_rows_that_it_says(attack, count):
 def asked_for(**other: object) -> argparse.Namespace:
     given = {"trials": 3, "nulls": 7, "natural": 2, "first": 100, "doses": (0.01, 0.02)}
     given |= {"attacks": tuple(planting.ATTACKS), "whole": 1, "evidently": None}
+    given |= {"rules": power.RULES}
     return argparse.Namespace(**given, data=Path(), **other)
 
 

@@ -65,7 +65,7 @@ class TestHugeFiles:
             profile_of(spine.batch, spine.trust)
 
     def test_what_nobody_signed_is_named_where_it_lies(self, spine, monkeypatch):
-        monkeypatch.setattr(sys.modules["guards.scan"], "stage", None)
+        monkeypatch.setattr(sys.modules["guards.remote"], "stage", None)
         spine.manifest.unlink()
         assert spine.scan().verdict.decision is Decision.BLOCK
 
@@ -117,7 +117,7 @@ class TestHistory:
     def test_a_state_that_is_a_fifo_does_not_hang(self, spine):
         memory = Memory(spine.home / "state")
         assert spine.verify(state=memory)
-        [path] = memory.directory.glob("*.json")
+        [path] = memory.directory.glob(f"{'[0-9a-f]' * 64}.json")
         path.unlink()
         os.mkfifo(path)
         with pytest.raises(UsageError, match="not a plain file"):

@@ -201,7 +201,8 @@ def test_help_and_version(prepared):
 def test_the_files_of_the_contract_are_there(prepared):
     made = {path.name for path in (prepared.home / "run").iterdir()}
     promised = {"record.json", "report.json", "report.html", "rows.parquet", "evidence"}
-    assert made == promised | {"manifest.json", "policy.json", "statistics.json", "profile.json"}
+    more = {"manifest.json", "policy.json", "statistics.json", "profile.json"}
+    assert made == promised | more | {"record.tlog-proof"}
     report = json.loads((prepared.home / "run" / "report.json").read_text())
     assert report["verdict"]["decision"] == "PASS"
     assert isinstance(report["schema"], int)

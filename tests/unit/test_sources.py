@@ -33,6 +33,7 @@ def test_a_source_with_its_digest_and_time_is_signed_and_shown(spine, keys, caps
             "retrieved": "2026-02-01T00:00:00Z",
             "license": "CC0",
             "digest": str(ARCHIVE),
+            "claim": "",
         }
     ]
     assert told["rows"] > 0
