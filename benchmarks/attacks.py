@@ -22,7 +22,7 @@ import tempfile
 import threading
 import unicodedata
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ from attack_tools import (
 
 NO = "not offered"
 OTHER = "x,label\n9,9\n"
+POLICY = 'rules = ["integrity", "provenance"]\nrequired = ["integrity", "provenance"]\n'
 
 
 @dataclass(frozen=True)
@@ -230,8 +231,7 @@ def swapped_after(tool: Tool) -> str:
     if not isinstance(tool, Toadstone):
         (tool.data / "a.csv").write_text(OTHER)
         return "**accepted**: nothing binds the check to the read"
-    policy = 'schema = 1\nrequired = ["integrity", "provenance"]\n'
-    (tool.home / "p.toml").write_text(policy)
+    (tool.home / "p.toml").write_text(POLICY)
     must(tool.cli("scan data --trust trust --policy p.toml --key keys/key.pem --out run"))
     must(tool.cli("gate data --record run/record.json --trust trust --policy p.toml --into store"))
     (tool.data / "a.csv").write_text(OTHER)
@@ -333,7 +333,7 @@ def other_name(tool: Tool) -> str:
     if isinstance(tool, Toadstone):
         tool.expect = "acme/weather"
         return cell(tool.check())
-    home = tool.home.parent / "weather"
+    home = tool.home.with_name(f"{tool.home.name}-weather")
     tool.home.rename(home)
     tool.home, tool.data = home, home / "data"
     if isinstance(tool, ModelSigning):
@@ -482,8 +482,7 @@ def replayed_verdict(tool: Tool) -> str:
     if not isinstance(tool, Toadstone):
         return NO
     must(tool.claim())
-    policy = 'schema = 1\nrequired = ["integrity", "provenance"]\n'
-    (tool.home / "p.toml").write_text(policy)
+    (tool.home / "p.toml").write_text(POLICY)
     must(tool.cli("scan data --trust trust --policy p.toml --key keys/key.pem --out run"))
     (tool.data / "a.csv").write_text(OTHER)
     must(tool.claim(2))
@@ -582,6 +581,7 @@ def main() -> None:
     names = [kind.name for kind in TOOLS]
     print(_heading())
     print(f"| | attack | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
+    answers: list[list[str]] = []
     for line, attack in enumerate(ATTACKS):
         if given.only and attack.number not in given.only:
             continue
@@ -590,7 +590,16 @@ def main() -> None:
                 played(attack, kind, given.peers.resolve(), Path(place) / f"{line}-{kind.name}")
                 for kind in TOOLS
             ]
+        answers.append(cells)
         print(f"| {attack.number} | {attack.title} | {' | '.join(cells)} |", flush=True)
+    print(f"| | **let through** | {' | '.join(map(_let_through, zip(*answers, strict=True)))} |")
+
+
+def _let_through(cells: Sequence[str]) -> str:
+    """How many of the attacks that a tool could be asked about it accepts, or cannot end."""
+    asked = [cell for cell in cells if cell not in (NO, "fetches nothing", "not decoded")]
+    passed = sum("accepted" in cell or "hangs" in cell or "outside" in cell for cell in asked)
+    return f"{passed} of {len(asked)}"
 
 
 def _heading() -> str:

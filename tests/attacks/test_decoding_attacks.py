@@ -269,3 +269,13 @@ def test_every_kind_of_column_comes_back_as_it_was(tmp_path):
     for name in ("a.parquet", "b.arrow"):
         assert decode_apart(tmp_path, [name])[name] == decoding.probe(tmp_path, name)
     assert open_dataset(tmp_path, ["a.parquet"]).rows == 1
+
+
+def test_children_that_were_stopped_are_gone_and_counted(tmp_path):
+    ordinary(tmp_path)
+    decode_apart(tmp_path, ["good.parquet"], LITTLE)
+    child, before = trial._CHILDREN[LITTLE.memory].process, os.times().children_user
+    trial.stop()
+    assert child.returncode == 0
+    assert os.times().children_user > before
+    assert isinstance(decode_apart(tmp_path, ["good.parquet"], LITTLE)["good.parquet"], Probed)
