@@ -36,7 +36,7 @@ from guards.errors import GuardError, UsageError
 MIB = 1 << 20
 MEMORY = "TOADSTONE_DECODE_MIB"  # the environment variable that sets the child's memory
 _START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from guards.data.trial import serve; serve()"
 )
 _LONGEST = 64 * MIB  # of an answer; a schema of 100,000 columns is below 10 MiB
@@ -190,7 +190,8 @@ _CHILDREN: dict[int, _Child] = {}
 
 
 def _started(memory: int) -> _Child:
-    command = [sys.executable, "-c", _START, json.dumps(sys.path), str(memory)]
+    # -I: nothing is imported from the directory that this is run in, which may be the dataset.
+    command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path), str(memory)]
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

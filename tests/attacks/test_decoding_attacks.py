@@ -279,3 +279,20 @@ def test_children_that_were_stopped_are_gone_and_counted(tmp_path):
     assert child.returncode == 0
     assert os.times().children_user > before
     assert isinstance(decode_apart(tmp_path, ["good.parquet"], LITTLE)["good.parquet"], Probed)
+
+
+@pytest.mark.parametrize("module", ["json", "polars", "base64", "guards", "sitecustomize"])
+def test_nothing_is_imported_from_where_it_is_run(spine, module):
+    """The dataset may be the directory somebody stands in, and hold a module of any name."""
+    code = f"open({str(spine.home / 'owned')!r}, 'w')\n"
+    (spine.batch / f"{module}.py").write_text(code)
+    script = spine.home / "toadstone.py"  # as the installed command is: its directory, not this one
+    script.write_text("import sys\nfrom guards.cli import main\nsys.exit(main())\n")
+    line = ["scan", ".", "--policy", "explore", "--out", str(spine.home / "explored"), "--quiet"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, str(script), *line], cwd=spine.batch, env=env, capture_output=True
+    )
+    assert done.returncode in (0, 11, 12), done.stderr
+    assert (spine.home / "explored" / "report.json").exists()
+    assert not (spine.home / "owned").exists()
