@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guards.digest import Digest
-from guards.errors import UsageError
+from guards.errors import Untrusted, UsageError
 from guards.files import read_document, write_atomically
 from guards.findings import Severity
 from guards.provenance.manifest import UNNAMED
@@ -26,6 +26,7 @@ from guards.provenance.signing import (
     Signer,
     add_signature,
     parse_envelope,
+    signers,
 )
 from guards.provenance.trust import Trust
 from guards.provenance.waivers import ROLE, Presented, Waiver, checked, parse, payload, weigh
@@ -107,17 +108,35 @@ def waive(
     Raises:
         UsageError: the run found no such thing, is not what its record binds, or is about data that
             nobody vouched for; or a key may not waive by `trust`.
+        Untrusted: no scanner whom `trust` takes for that name signed the run's record; without
+            `trust`, nobody did.
     """
     finished = open_run(run)
     record = finished.record
     if record is None or not finished.proven:
         raise UsageError(f"{run}: is not what its record binds; scan again")
+    _refuse_strangers_run(run, record, trust)
     if record.name == UNNAMED or not record.producers:
         raise UsageError(f"{run}: nobody vouched for this data, so it has no name to waive under")
     waiver = _waiver(record, finished.report, wish)
     made = Envelope(payload_type=PAYLOAD_TYPE, payload=payload(checked(waiver)), signatures=())
     _sign(made, waiver, keys, out, trust)
     return waiver
+
+
+def _refuse_strangers_run(run: Path, record: Record, trust: Trust | None) -> None:
+    """A run that nobody answers for may say anything of what was found in it."""
+    signed = read_document(run / "record.json")
+    envelope = parse_envelope(signed or b"", "record.json")
+    if trust is None:
+        if not envelope.signatures:
+            raise Untrusted(f"{run}: nobody signed what this run found; scan again with --key")
+        return
+    made_by = signers(envelope, trust.public)
+    authority = trust.authorise(made_by, "scanner", record.name, record.time)
+    if not authority:
+        why = authority.why_not or "no key of --trust signed its record, or it was changed since"
+        raise Untrusted(f"{run}: {why}; a scanner of {record.name} answers for what was found")
 
 
 def countersign(path: Path, keys: Sequence[Signer], trust: Trust | None = None) -> Waiver:

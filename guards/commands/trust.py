@@ -85,6 +85,8 @@ def _endings(actions: Commands[argparse.ArgumentParser]) -> list[argparse.Argume
 
 
 def _signing(actions: Commands[argparse.ArgumentParser]) -> None:
+    shown = command(actions, "show", trusting.show, "what is in force, and what a change would do")
+    shown.add_argument("--trust", type=Path, required=True, metavar="TRUST")
     parser = command(
         actions, "sign", trusting.sign, "sign a change that waits, or that the trust is fresh"
     )

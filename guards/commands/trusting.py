@@ -166,6 +166,20 @@ def sign(options: Options) -> int:
     return _result(options, {}, str(options.trust), kept)
 
 
+def show(options: Options) -> int:
+    """What is in force, and what the drafts that wait would change; before anybody signs."""
+    from guards.provenance import trust
+    from guards.provenance.rootkeeping import pending
+
+    if not trust.is_rooted(options.trust):
+        raise UsageError(f"{options.trust}: is the verifier's own word; read its trust.toml")
+    rights, changed = pending(options.trust, now())
+    told = [*rights, *(["waits:", *changed] if changed else ["nothing waits"])]
+    document = {"rights": list(rights), "changes": list(changed)}
+    console.result(document, "\n".join(told), options.format)
+    return 0
+
+
 def explain(options: Options) -> int:
     """Why a manifest counts or not, step by step."""
     from guards.files import read_document
@@ -217,6 +231,9 @@ def _result(options: Options, document: dict[str, Any], told: str, kept: Kept | 
     """Tell what was done; a change that waits for signatures is done, and is not in force."""
     if kept is not None:
         document = {**document, "in_force": list(kept.in_force), "waiting": list(kept.waiting)}
+        document["changes"] = list(kept.changes)
+        for line in kept.changes:
+            console.say(line)
         told = f"{told}; {kept.told}"
     console.result(document, told, options.format)
     return 0

@@ -61,6 +61,8 @@ def _run_waive(options: Options) -> int:
         )
         out = options.out or beside(options.run_dir, ".waiver.json")
         waiver = waive(options.run_dir, wish, keys, out, trust)
+    if trust is None:
+        console.say("nobody was asked who signed the run and who may waive; give --trust")
     document = {
         "waiver": str(out),
         "name": str(waiver.name),

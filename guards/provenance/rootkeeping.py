@@ -19,7 +19,7 @@ from typing import Any
 
 from guards.errors import Untrusted, UsageError
 from guards.files import directory_at_once, write_atomically
-from guards.provenance import tufdata
+from guards.provenance import rootdiff, tufdata
 from guards.provenance.rooted import Rooted, evaluate, files, keys_of
 from guards.provenance.signing import (
     Envelope,
@@ -47,10 +47,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What became of a change: the names that are in force now, and what still waits, for what."""
+    """What became of a change: the names that are in force now, and what still waits, for what.
+
+    `changes` are the rights that the drafts take out and put in, for whoever signs them to read.
+    """
 
     in_force: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:
@@ -90,7 +94,11 @@ class _Bench:
     def root(self) -> Any:
         """The root that will be in force: the draft, or the one that is."""
         data = self.payload("root")
-        assert data is not None
+        if data is None:
+            raise UsageError(
+                f"trust {self.directory}: {METADATA}/ is missing and no root waits in {PENDING}/; "
+                "put back what was in force before anything is signed"
+            )
         return tufdata.parse(data, "root", "root")
 
     def holders(self, name: str) -> list[tuple[tuple[PublicKey, ...], int]]:
@@ -190,6 +198,30 @@ def countersign(directory: Path, terms: Terms, renew: Iterable[str] = ()) -> Kep
     return _keep(bench)
 
 
+def pending(directory: Path, at: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The rights that are in force, a line each, and what the drafts that wait would change."""
+    bench = _open(directory, Terms(signers=(), at=at))
+    held = bench.current.pieces if bench.current else {}
+    named = [name for name in held if name not in ("timestamp", "snapshot")]
+    told = [line for name in named for line in rootdiff.lines(_in_force(bench, name), name)]
+    return tuple(told), _changes(bench)
+
+
+def _changes(bench: _Bench) -> tuple[str, ...]:
+    return tuple(
+        line
+        for name, draft in bench.drafts.items()
+        for line in rootdiff.changes(
+            rootdiff.lines(_in_force(bench, name), name), rootdiff.lines(draft.payload, name)
+        )
+    )
+
+
+def _in_force(bench: _Bench, name: str) -> bytes | None:
+    piece = bench.current.pieces.get(name) if bench.current else None
+    return tufdata.payload(piece.signed) if piece else None
+
+
 def is_root_key(directory: Path, key: PublicKey) -> bool:
     """Whether a key is one of the root's own."""
     root = evaluate(files(directory / METADATA)).root
@@ -209,6 +241,7 @@ def _open(directory: Path, terms: Terms) -> _Bench:
 
 def _keep(bench: _Bench) -> Kept:
     """Sign what may be signed; put everything in force if it is complete, and else keep drafts."""
+    changed = _changes(bench)
     waiting = [told for name in bench.drafts if (told := _signed(bench, name))]
     try:
         made = _made(bench) if not waiting else None
@@ -218,14 +251,14 @@ def _keep(bench: _Bench) -> Kept:
         raise UsageError("none of the keys given with --sign may sign anything of this")
     if made is None:
         _write_drafts(bench)
-        return Kept(waiting=tuple(waiting))
+        return Kept(waiting=tuple(waiting), changes=changed)
     with directory_at_once(bench.directory / METADATA) as draft:
         for name, data in made.items():
             write_atomically(draft / name, data)
     in_force = tuple(bench.drafts) or ("timestamp",)
     bench.drafts.clear()
     _write_drafts(bench)
-    return Kept(in_force=in_force)
+    return Kept(in_force=in_force, changes=changed)
 
 
 def _signed(bench: _Bench, name: str) -> str:

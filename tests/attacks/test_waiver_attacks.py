@@ -14,10 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from guards.errors import GateRefused, UsageError
+from guards.digest import Digest
+from guards.errors import GateRefused, Untrusted, UsageError
 from guards.provenance import ledger
 from guards.provenance import trust as trusts
-from guards.provenance.signing import load_public, parse_envelope, sign
+from guards.provenance.signing import (
+    PAYLOAD_TYPE,
+    Envelope,
+    add_signature,
+    load_public,
+    parse_envelope,
+    sign,
+)
 from guards.provenance.waivers import weigh
 from guards.report.finished import open_run
 from guards.report.html import render
@@ -99,6 +107,40 @@ def flawed(spine) -> Flawed:
     assert verdict.decision is Decision.QUARANTINE
     assert {reason.code for reason in verdict.reasons} == set(BOTH)
     return made
+
+
+def dressed_up(flawed, signers=()) -> None:
+    """The run as if its findings were one that harms nobody, and so severe that it covers all."""
+    report = json.loads((flawed.run / "report.json").read_bytes())
+    for told in report["examinations"]:
+        told["findings"] = told.get("findings", [])[:1]
+        for finding in told["findings"]:
+            finding["severity"] = "critical"
+    data = json.dumps(report).encode()
+    (flawed.run / "report.json").write_bytes(data)
+    document = json.loads(parse_envelope((flawed.run / "record.json").read_bytes()).payload)
+    document["predicate"]["bindings"]["report.json"] = Digest.of(data).hex
+    payload = json.dumps(document).encode()
+    envelope = Envelope(payload_type=PAYLOAD_TYPE, payload=payload, signatures=())
+    for who in signers:
+        envelope = add_signature(envelope, flawed.spine.keys.private(who))
+    (flawed.run / "record.json").write_bytes(envelope.to_json())
+
+
+class TestWhoseRunItIs:
+    @pytest.mark.parametrize("signers", [(), ("stranger",), ("producer",), ("approver",)])
+    def test_what_no_scanner_signed_is_not_waived(self, flawed, signers):
+        dressed_up(flawed, signers)
+        with pytest.raises(Untrusted, match=r"scanner|signed"):
+            flawed.waive(trust=flawed.spine.trust)
+
+    def test_nor_without_trust_what_nobody_signed(self, flawed):
+        dressed_up(flawed)
+        with pytest.raises(Untrusted, match="nobody signed"):
+            flawed.waive()
+
+    def test_what_a_scanner_signed_is(self, flawed):
+        assert flawed.scan(flawed.waive(trust=flawed.spine.trust)).verdict
 
 
 class TestWhatAWaiverDoes:

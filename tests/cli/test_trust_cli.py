@@ -67,6 +67,34 @@ class TestRootKeys:
         run("scan batch --trust t --policy m1.toml --key !scanner --out run")
         assert "ADMITTED" in run("gate batch --record run/record.json --trust t --policy m1.toml")
 
+    def test_nobody_signs_blind(self, run):
+        """What was slipped in beside a change that was talked about stands in what is shown."""
+        signed(run)
+        assert "nothing waits" in run("trust show --trust t")
+        given = "--name acme/good --role producer --key @producer --sign !root-1"
+        run(f"trust delegate --trust t --as good {given}")
+        slipped = "--role approver --key @stranger --sign !root-1"
+        told = run(f"trust delegate --trust t --as evil --name */* {slipped}")
+        assert "+ targets: evil takes 1 of" in told
+        told = run("trust show --trust t")
+        assert "root: targets takes 2 of" in told
+        assert told.index("waits:") < told.index("+ targets: good") < told.index("approver/*/*")
+        told = run("trust sign --trust t --sign !root-2")
+        assert "+ targets: good" in told
+        assert "+ targets: evil" in told
+        assert "targets: evil takes 1 of" in run("trust show --trust t")
+        run(f"trust revoke --trust t --key @stranger --reason stolen {BY}")
+        assert "'reason': 'stolen'" in run("trust show --trust t")
+        assert "the verifier's own word" in run("trust show --trust trust", 2)
+
+    def test_metadata_that_is_gone_is_told(self, run, here):
+        signed(run)
+        given = "--as good --name acme/good --role producer --key @producer --sign !root-1"
+        run(f"trust delegate --trust t {given}")
+        (here.home / "t" / "metadata").rename(here.home / "t" / ".metadata")
+        told = run("trust sign --trust t --sign !root-2", 2)
+        assert "metadata/ is missing" in told
+
     def test_a_root_key_is_rotated_by_the_old_root_and_the_new(self, run):
         signed(run)
         line = "trust rotate --trust t --key @root-1 --to @root-4 --reason left"
