@@ -120,6 +120,12 @@ def revoke(options: Options) -> int:
     from guards.provenance import trust
 
     key, revoked = _public(options.key), _revocation(options)
+    if trust.is_rooted(options.trust) and not options.delegator:
+        from guards.provenance.rootkeeping import is_root_key
+
+        if is_root_key(options.trust, key):
+            told = "another has to take its place: toadstone trust rotate --to NEW"
+            raise UsageError(f"{options.trust}: {key.keyid[:16]} is a root key; {told}")
 
     def edit() -> Edit:
         from guards.provenance.rootchanges import revoking

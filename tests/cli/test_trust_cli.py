@@ -85,6 +85,8 @@ class TestRootKeys:
         assert "targets: evil takes 1 of" in run("trust show --trust t")
         run(f"trust revoke --trust t --key @stranger --reason stolen {BY}")
         assert "'reason': 'stolen'" in run("trust show --trust t")
+        told = run(f"trust revoke --trust t --key @root-1 --reason stolen {BY}", 2)
+        assert "is a root key; another has to take its place" in told
         assert "the verifier's own word" in run("trust show --trust trust", 2)
 
     def test_metadata_that_is_gone_is_told(self, run, here):
