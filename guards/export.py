@@ -24,10 +24,10 @@ from guards.provenance.formats import vsa as summaries
 from guards.provenance.formats.claim import FlatDigest
 from guards.provenance.formats.intoto import Resource, of_file
 from guards.provenance.manifest import UNNAMED, Manifest, Name
-from guards.provenance.signing import Signer, parse_envelope, sign, signers
+from guards.provenance.signing import Signer, sign
 from guards.provenance.snapshot import WARNINGS, Difference, compare
 from guards.provenance.trust import Trust
-from guards.record import Record, parse
+from guards.record import Record, believed
 from guards.verdict import Decision
 from guards.verify import Claimed, standing_claim
 
@@ -135,15 +135,8 @@ def _believed(run: Run) -> tuple[Record, bytes]:
     data = read_document(run.directory / "record.json")
     if data is None:
         raise UsageError(f"{run.directory} is no run directory: it holds no record.json")
-    envelope = parse_envelope(data, "record")
-    made_by = signers(envelope, run.trust.public)
-    if not made_by:
-        raise Untrusted(f"{run.directory}/record.json: no key of the trust directory signed it")
-    record = parse(envelope)
-    authority = run.trust.authorise(made_by, "scanner", record.name, run.at or datetime.now(UTC))
-    if not authority:
-        raise Untrusted(f"{run.directory}/record.json: {authority.why_not}")
-    return record, data
+    path = f"{run.directory}/record.json"
+    return believed(data, run.trust, path, run.at or datetime.now(UTC)), data
 
 
 def _require_role(trust: Trust, key: Signer, role: str, name: Name, at: datetime | None) -> None:

@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from guards.digest import Digest
-from guards.errors import UsageError
+from guards.errors import Untrusted, UsageError
 from guards.provenance.checkpoint import Checkpoint, read_checkpoint
 from guards.provenance.manifest import Name, parse_name
-from guards.provenance.signing import Envelope, make_statement, statement
+from guards.provenance.signing import Envelope, make_statement, parse_envelope, signers, statement
 from guards.provenance.strictjson import Node, timestamp
+from guards.provenance.trust import Trust
 from guards.provenance.waivers import SEVERITIES
 from guards.verdict import Decision
 
@@ -112,6 +113,26 @@ def payload(record: Record) -> bytes:
         **({"waivers": [_describe(one) for one in record.waivers]} if record.waivers else {}),
     }
     return make_statement(str(record.name), record.root.hex, PREDICATE, predicate)
+
+
+def believed(data: bytes, trust: Trust, what: str, at: datetime | None = None) -> Record:
+    """The record in an envelope that a scanner signed whom `trust` takes for its name.
+
+    As of the record's own time, unless `at` is said.
+
+    Raises:
+        Malformed: it is no such envelope, or no record is in it.
+        Untrusted: no key of the trust signed it, or none that may.
+    """
+    envelope = parse_envelope(data, "record")
+    made_by = signers(envelope, trust.public)
+    if not made_by:
+        raise Untrusted(f"{what}: no key of the trust directory signed it")
+    record = parse(envelope)
+    authority = trust.authorise(made_by, "scanner", record.name, at or record.time)
+    if not authority:
+        raise Untrusted(f"{what}: {authority.why_not or authority.count.outcome}")
+    return record
 
 
 def parse(envelope: Envelope) -> Record:

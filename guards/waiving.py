@@ -26,11 +26,10 @@ from guards.provenance.signing import (
     Signer,
     add_signature,
     parse_envelope,
-    signers,
 )
 from guards.provenance.trust import Trust
 from guards.provenance.waivers import ROLE, Presented, Waiver, checked, parse, payload, weigh
-from guards.record import Record, WaiverUsed
+from guards.record import Record, WaiverUsed, believed
 from guards.report.finished import open_run
 from guards.verdict import Accepted, Verdict
 
@@ -126,17 +125,12 @@ def waive(
 
 def _refuse_strangers_run(run: Path, record: Record, trust: Trust | None) -> None:
     """A run that nobody answers for may say anything of what was found in it."""
-    signed = read_document(run / "record.json")
-    envelope = parse_envelope(signed or b"", "record.json")
+    signed = read_document(run / "record.json") or b""
     if trust is None:
-        if not envelope.signatures:
+        if not parse_envelope(signed, "record.json").signatures:
             raise Untrusted(f"{run}: nobody signed what this run found; scan again with --key")
-        return
-    made_by = signers(envelope, trust.public)
-    authority = trust.authorise(made_by, "scanner", record.name, record.time)
-    if not authority:
-        why = authority.why_not or "no key of --trust signed its record, or it was changed since"
-        raise Untrusted(f"{run}: {why}; a scanner of {record.name} answers for what was found")
+    elif believed(signed, trust, f"{run}/record.json") != record:
+        raise Untrusted(f"{run}/record.json: changed while it was read")
 
 
 def countersign(path: Path, keys: Sequence[Signer], trust: Trust | None = None) -> Waiver:

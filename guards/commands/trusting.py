@@ -120,12 +120,9 @@ def revoke(options: Options) -> int:
     from guards.provenance import trust
 
     key, revoked = _public(options.key), _revocation(options)
-    if trust.is_rooted(options.trust) and not options.delegator:
-        from guards.provenance.rootkeeping import is_root_key
-
-        if is_root_key(options.trust, key):
-            told = "another has to take its place: toadstone trust rotate --to NEW"
-            raise UsageError(f"{options.trust}: {key.keyid[:16]} is a root key; {told}")
+    if _is_root_key(options, key):
+        told = "another has to take its place: toadstone trust rotate --to NEW"
+        raise UsageError(f"{options.trust}: {key.keyid[:16]} is a root key; {told}")
 
     def edit() -> Edit:
         from guards.provenance.rootchanges import revoking
@@ -145,12 +142,11 @@ def rotate(options: Options) -> int:
     old, new, revoked = _public(options.key), _public(options.to), _revocation(options)
     if old == new:
         raise UsageError("--to: is the same key")
-    if trust.is_rooted(options.trust) and not options.delegator:
-        from guards.provenance.rootkeeping import is_root_key, rotate_root
+    if _is_root_key(options, old):
+        from guards.provenance.rootkeeping import rotate_root
 
-        if is_root_key(options.trust, old):
-            kept = rotate_root(options.trust, _terms(options), old, new, revoked.reason)
-            return _told_rotation(options, old, new, kept)
+        kept = rotate_root(options.trust, _terms(options), old, new, revoked.reason)
+        return _told_rotation(options, old, new, kept)
 
     def edit() -> Edit:
         from guards.provenance.rootchanges import replacing
@@ -203,6 +199,16 @@ def explain(options: Options) -> int:
     found = explain(signed, load_trust(options), expect)
     console.decision(found, str(options.manifest), options.format)
     return 0 if found else 12
+
+
+def _is_root_key(options: Options, key: PublicKey) -> bool:
+    from guards.provenance import trust
+
+    if options.delegator or not trust.is_rooted(options.trust):
+        return False
+    from guards.provenance.rootkeeping import is_root_key
+
+    return is_root_key(options.trust, key)
 
 
 def _apply(options: Options, small: Callable[[], None], edit: Callable[[], Edit]) -> Kept | None:
