@@ -102,13 +102,11 @@ def contents(
 
 def _bound() -> None:
     """What this process may take, before it opens anything."""
-    for limit, most in (
-        (resource.RLIMIT_AS, MOST_MEMORY),
-        (resource.RLIMIT_CPU, MOST_SECONDS),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(limit)
-        resource.setrlimit(limit, (most if hard < 0 else min(most, hard), hard))
+    from guards.data.trial import limit
+
+    limit(resource.RLIMIT_AS, MOST_MEMORY)
+    limit(resource.RLIMIT_CPU, MOST_SECONDS)
+    limit(resource.RLIMIT_CORE, 0)
 
 
 def _alone() -> None:

@@ -224,9 +224,9 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a decoder that prints does not speak for us
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _limit(resource.RLIMIT_DATA, memory)
-    _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_DATA, memory)
+    limit(resource.RLIMIT_FSIZE, 0)
+    limit(resource.RLIMIT_CORE, 0)
     for line in sys.stdin.buffer:
         asked = json.loads(line)
         _limit_processor(asked["seconds"])
@@ -234,8 +234,8 @@ def serve() -> None:
         answers.flush()
 
 
-def _limit(what: int, most: int) -> None:
-    """Never more than is allowed already."""
+def limit(what: int, most: int) -> None:
+    """Let this process have at most so much of that, and never more than it was allowed before."""
     _, hard = resource.getrlimit(what)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     with suppress(ValueError, OSError):  # macOS has no limit on some
