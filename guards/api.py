@@ -131,13 +131,15 @@ def scan(
     release_name: str | None = None,
     release_version: int | None = None,
     waivers: Sequence[PathLike] = (),
+    columns: Mapping[str, str] | None = None,
     progress: Progress = lambda rule, done, total: None,
 ) -> Scanned:
     """Examine a dataset, judge it, and write `out` (default: `DATASET.run`) with the record.
 
     `release_clean` is where the dataset goes without the rows held, signed by `release_key`, a
     deriver's (default: `key`); by default under the same name, as the version after this one.
-    `waivers` are files that approvers signed, or directories of such.
+    `waivers` are files that approvers signed, or directories of such. `columns` says what the
+    columns of unsigned data are for, as `{"delayed": "label"}`.
 
     Raises GuardError only when it could not look; what the data can contain ends in the verdict.
     """
@@ -158,6 +160,7 @@ def scan(
         seed=seed,
         release=_wanted(release_clean, release_key or key, release_name, release_version),
         waivers=tuple(Path(one) for one in waivers),
+        columns=dict(columns or {}),
     )
     return _scan(request, progress)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guards.errors import GateRefused, GuardError, UsageError
-from guards.findings import Outcome, Ran
+from guards.findings import Inapplicable, Outcome, Ran, Skipped
 from guards.text import printable
 
 if TYPE_CHECKING:
@@ -333,22 +333,29 @@ def _table(done: Scanned) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("rule", "outcome", "found", "seconds"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
+    silent: dict[str, list[str]] = {}
     for examination in done.examinations:
+        if isinstance(examination.outcome, Inapplicable | Skipped):
+            silent.setdefault(_silence(examination.outcome), []).append(examination.rule)
+            continue
         found = "; ".join(printable(f.summary) for f in examination.findings)
-        told = (
-            found
-            or getattr(examination.outcome, "reason", "")
-            or getattr(examination.outcome, "error", "")
-            or _unjudged(examination.outcome)
-        )
+        told = found or getattr(examination.outcome, "error", "") or _unjudged(examination.outcome)
         outcome = type(examination.outcome).__name__.lower()
         table.add_row(
             examination.rule, outcome, escape(printable(told)), f"{examination.run.seconds:.2f}"
         )
     out = stderr()
     out.print(table)
+    for reason, rules in silent.items():
+        out.print(f"{escape(printable(reason))}: {', '.join(rules)}")
     colour = COLOURS[str(done.verdict.decision)]
     out.print(f"[bold {colour}]{done.verdict.decision}[/]  {escape(str(done.run_dir))}/report.html")
+
+
+def _silence(outcome: Inapplicable | Skipped) -> str:
+    """Why a rule did not look, in the words that rules of one reason are gathered under."""
+    kind = "skipped" if isinstance(outcome, Skipped) else "does not apply"
+    return f"{kind} ({outcome.reason})"
 
 
 def _unjudged(outcome: Outcome) -> str:

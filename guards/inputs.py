@@ -18,6 +18,7 @@ from typing import Any
 
 from guards.anchor import is_anchor, read_anchor
 from guards.data.dataset import Dataset, open_dataset
+from guards.data.decoding import form_of
 from guards.data.model import Model, build
 from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
@@ -50,10 +51,12 @@ def load_inputs(
     trust: Trust | None,
     at: datetime,
     name: Name | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Inputs:
     """Read what the policy pins, and the reference that was asked for.
 
-    `name` is that of the data, for which an anchor must have been accepted.
+    `name` is that of the data, for which an anchor must have been accepted; `columns` are its
+    unsigned roles, which an unsigned dataset that is the reference then has as well.
 
     Raises:
         Untrusted: an input is not the one that the policy pins, or nobody vouches for it.
@@ -67,7 +70,8 @@ def load_inputs(
         pinned = _pinned(policy, "reference")
         chosen = parse_profile(pinned) if pinned is not None else None
     else:
-        chosen = _reference(reference, policy, trust, at, name)
+        given = columns if trust is None else None
+        chosen = _reference(reference, policy, trust, at, name, given)
         pin = policy.pins.get("reference", str(chosen.digest))
         if trust is not None and str(chosen.digest) != pin:
             raise Untrusted(f"reference {reference}: is {chosen.digest}, but the policy pins {pin}")
@@ -225,12 +229,17 @@ def _pinned(policy: Policy, kind: str) -> bytes | None:
 
 
 def _reference(
-    path: Path, policy: Policy, trust: Trust | None, at: datetime, name: Name | None
+    path: Path,
+    policy: Policy,
+    trust: Trust | None,
+    at: datetime,
+    name: Name | None,
+    columns: Mapping[str, str] | None,
 ) -> Profile:
     if is_anchor(path) and not manifest_path(path).is_file():
         return read_anchor(path, trust, name, at).profile
-    if path.is_dir() or manifest_path(path).is_file():
-        return profile_of(path, trust, at)
+    if path.is_dir() or manifest_path(path).is_file() or form_of(path.name):
+        return profile_of(path, trust, at, columns)
     data = _read(path)
     pinned = str(Digest.of(data)) == policy.pins.get("reference")
     if trust is not None and not pinned and not _signed_profile(path, data, trust, at):

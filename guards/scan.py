@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +72,8 @@ PROOF = f"record{SUFFIX}"
 class Request:
     """Everything a scan is told; `trust`, `policy` and keys are the verifier's.
 
+    `columns` says what columns of unsigned data are for; those of signed data are signed.
+
     Of a dataset in a store, `remote`, there lies at `dataset` only what the store has beside it.
     """
 
@@ -93,6 +95,7 @@ class Request:
     seed: int | None = None
     release: Wanted | None = None
     waivers: tuple[Path, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
     remote: Remote | None = None
 
     @property
@@ -138,7 +141,12 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
         _require_scanner(request, proof, moment)
         _require_deriver(request, proof, moment)
         inputs = load_inputs(
-            request.policy, request.reference, request.trust, moment, _named(request, proof)
+            request.policy,
+            request.reference,
+            request.trust,
+            moment,
+            _named(request, proof),
+            request.columns,
         )
         model = load_model(request.model, request.policy, request.trust)
         case = _open(request, walked, staged, proof, inputs)
@@ -206,6 +214,8 @@ def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetim
 def _refuse_nonsense(request: Request) -> None:
     if request.ledger and not request.key:
         raise UsageError("--ledger needs --key: a ledger holds signed records only")
+    if request.columns and request.trust is not None:
+        raise UsageError("--column: with --trust the roles are those that were signed")
     if request.seed is not None and not 0 <= request.seed < 2**48:
         raise UsageError(f"--seed {request.seed}: must be at least 0 and below 2^48")
     if not request.dataset.exists():
@@ -361,7 +371,7 @@ def _decode(
     request: Request, walked: Walked, staged: Path, proof: Proof | None
 ) -> tuple[Dataset | None, str]:
     signed = proof.manifest.roles if proof is not None and proof.manifest else None
-    given = {} if signed else describe_columns(request.dataset)[0]
+    given = {} if signed else {**describe_columns(request.dataset)[0], **request.columns}
     files = [entry.path for entry in walked.snapshot.files]
     try:
         return open_dataset(staged, files, signed, given=given), ""

@@ -104,7 +104,7 @@ def _outcome(module: Any, case: Case, settings: Any) -> Outcome:
     if missing and case.opened is None and not case.roles.columns():
         return Skipped(case.closed_because or "nobody said what the columns are for")
     if missing:
-        return Inapplicable(f"no column has the role {' or '.join(sorted(missing))}")
+        return Inapplicable(_lacking(missing, case))
     try:
         # By the types of columns: no role says that there is one of times.
         if hasattr(module, "inapplicable") and (why := module.inapplicable(case, settings)):
@@ -116,6 +116,14 @@ def _outcome(module: Any, case: Case, settings: Any) -> Outcome:
         raise
     except BaseException as error:  # a panic inside polars is no Exception
         return Failed(f"{type(error).__name__}: {printable(str(error))[:500]}")
+
+
+def _lacking(missing: frozenset[str], case: Case) -> str:
+    """Which role no column has and, of a table that nobody signed, how to name one."""
+    told = f"no column has the role {' or '.join(sorted(missing))}"
+    if missing != {"label"} or (case.proof is not None and case.proof.manifest is not None):
+        return told
+    return f"{told}; if one is, name it: --column COLUMN=label"
 
 
 def _inputs(rule: str, case: Case, settings: Any) -> dict[str, str]:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,6 +50,7 @@ CONTRACT = {
         "--manifest",
         "--trust",
         "--policy",
+        "--column",
         "--reference",
         "--trusted-rows",
         "--key",
@@ -339,6 +341,8 @@ NO_ENTRY = {
     "a column that is no pair": f"{SIGN} --column x",
     "a column that is not there": f"{SIGN} --column z=label",
     "a ledger without a key": "scan data --trust trust --policy m1.toml --ledger ledger",
+    "a role of signed data": f"{SCAN} --column x=label",
+    "a role that is none": "scan data --policy explore --out p --column x=lable",
     "trusted rows": f"{SCAN} --trusted-rows x",
     "a key that would be overwritten": "keygen --out keys",
     "a trust that is there": "trust init --out trust --key keys/key.pub --name x",
@@ -481,6 +485,28 @@ def test_one_file_is_a_dataset_in_every_format(shell, suffix):
     assert shell.ok(f"{line} --out one").startswith("PASS acme/one")
     path.write_bytes(path.read_bytes() + b"\n")
     shell.ok(f"verify {path.name} --trust trust", 12)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_first_look_says_how_to_name_the_label_and_takes_one_file_as_reference(shell, suffix):
+    table = pa.table({"x": list(range(40)), "target": [n % 2 for n in range(40)]})
+    for name in (f"now{suffix}", f"before{suffix}"):
+        if suffix == ".csv":
+            pa_csv.write_csv(table, shell.home / name)
+        else:
+            pq.write_table(table, shell.home / name)
+    line = f"scan now{suffix} --reference before{suffix} --policy explore --out look"
+    done = shell.run(line)
+    assert done.returncode == 0, done.stderr
+    assert "name it: --column COLUMN=label): labels" in " ".join(done.stderr.split())
+    assert "(no reference" not in done.stderr
+    looked = shell.json(f"{line} --column target=label")["examinations"]
+    outcome = {one["rule"]: one["outcome"] for one in looked}
+    assert (outcome["drift"], outcome["labels"]) == ("ran", "ran")
+    # A role that an option gives is nobody's word: no gate admits what follows from it.
+    shell.ok(f"{line} --column target=label --key keys/key.pem")
+    gate = f"gate now{suffix} --record look/record.json --trust trust --policy explore"
+    assert "for looking only" in str(shell.json(gate, 12)["reasons"])
 
 
 def test_scan_without_trust_blocks_by_default_and_explore_admits_nothing(shell):
