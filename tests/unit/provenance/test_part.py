@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guards import digest
 from guards.digest import CHUNK, Digest, merkle_root
 from guards.errors import NothingToExamine, Untrusted, UsageError
-from guards import digest
 from guards.provenance.manifest import Manifest, parse, parse_name, payload
 from guards.provenance.memory import Memory
 from guards.provenance.part import Part, Range, damage, parse_range
