@@ -22,10 +22,12 @@ import os
 import secrets
 import stat
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from guards.errors import UsageError
 from guards.files import write_atomically
 from guards.provenance.batch import STAMP
 
-PURPOSE = b"toadstone stat index 1"
+PURPOSE = b"toadstone stat index 2"
 # A change within one tick of a clock, two seconds at worst, has the ctime of the change before.
 WINDOW = 2_000_000_000
 # So long, at most, does Linux leave a dirty page in memory before it is written and watched again.
@@ -44,6 +46,7 @@ SHARE = 100
 _MAGIC = PURPOSE + b"\n"
 _KEY = STAMP
 _LEAF = 32
+_WHOLE = _KEY.size + _LEAF  # of a file of one chunk
 _TOGETHER = 4096
 _SECONDS = 1.0
 _MOST = 1 << 30
@@ -87,10 +90,8 @@ class Index:
     _on_disk: int = 0
     _timeless: frozenset[int] = field(default_factory=lambda: _timeless())
 
-    @property
-    def count(self) -> int:
-        """How many files are known."""
-        return len(self._known)
+    def __contains__(self, path: str) -> bool:
+        return path in self._known
 
     def recall(self, path: str, status: os.stat_result) -> list[bytes]:
         """The leaves of this very file, from the first on, as far as it was read; or none."""
@@ -106,7 +107,8 @@ class Index:
     def knows(self, path: str, status: os.stat_result) -> bool:
         """Whether this very file was read; of a sealed index, all of it."""
         entry = self._known.get(path)
-        return entry is not None and entry.startswith(stamp(status)) and not self._blind(status)
+        same = entry is not None and entry.startswith(stamp(status))
+        return same and status.st_dev not in self._timeless
 
     def has(self, path: str, leaves: Mapping[int, bytes]) -> bool:
         """Whether a file that is known has exactly these leaves."""
@@ -161,13 +163,13 @@ class Index:
     def flush(self) -> None:
         """Append what was learnt since the last time."""
         if self._pending:
-            self._append(self._pending)
+            self._append(_packed(self._pending))
             self._records += len(self._pending)
         self._pending, self._written = [], time.monotonic()
 
     def saw_all(self) -> None:
         """Every file that is known is still there."""
-        self._seen.update(self._known)
+        self._seen = set(self._known)
 
     def seal(self, seal: Seal) -> None:
         """Remember the root of what this run saw, if it knows all of that and nothing else."""
@@ -206,8 +208,10 @@ class Index:
     @property
     def wasteful(self) -> bool:
         """Whether the file on disk is better written anew."""
+        if self._descriptor < 0 or self._records <= _TOGETHER + len(self._known):
+            return self._descriptor >= 0 and self._stale
         much = self._records > 2 * len(self._known.keys() & self._seen) + _TOGETHER
-        return self._descriptor >= 0 and (self._stale or much)
+        return self._stale or much
 
     def _lines(self, about: str) -> Iterator[bytes]:
         """The whole index anew, without what is no longer there."""
@@ -217,7 +221,7 @@ class Index:
         paths = sorted(self._known.keys() & self._seen)
         for start in range(0, len(paths), _TOGETHER):
             some = paths[start : start + _TOGETHER]
-            data, mac = _line(self._key, mac, [(p, 0, self._known[p].hex()) for p in some])
+            data, mac = _line(self._key, mac, _packed([(p, 0, self._known[p].hex()) for p in some]))
             yield data
         if self.sealed:
             yield _line(self._key, mac, _described(self.sealed))[0]
@@ -313,22 +317,28 @@ def _read(index: Index, data: bytes, about: str) -> int:
     return sound
 
 
-def _take_in(index: Index, records: Any) -> None:
+def _take_in(index: Index, line: Any) -> None:
     """What a line says: some files, or that those before it are all."""
-    if isinstance(records, dict):
-        seal = records["sealed"]
-        index.sealed = Seal(
-            root=Digest(seal["root"]),
-            claim=Digest(seal["claim"]),
-            size=seal["size"],
-            files=seal["files"],
-        )
-        index._records += 1
-        return
-    index.sealed = None
-    for path, first, record in records:
+    index.sealed = _unsealed(line["sealed"]) if "sealed" in line else None
+    for path, first, record in line.get("parts", ()):
         index.learn(path, first, bytes.fromhex(record))
-    index._records += len(records)
+    paths, records = line.get("paths", ()), bytes.fromhex(line.get("records", ""))
+    pieces = (records[at : at + _WHOLE] for at in range(0, len(records), _WHOLE))
+    index._known.update(zip(paths, pieces, strict=True))
+    index._records += max(1, len(paths) + len(line.get("parts", ())))
+
+
+def _packed(records: Sequence[tuple[str, int, str]]) -> dict[str, Any]:
+    """Some files as a line says them: of small ones, as most are, in a form that is read fast."""
+    if any(first or len(record) != 2 * _WHOLE for _, first, record in records):
+        return {"parts": records}
+    told = "".join([record for _, _, record in records])
+    return {"paths": [path for path, _, _ in records], "records": told}
+
+
+def _unsealed(seal: Mapping[str, Any]) -> Seal:
+    root, claim = Digest(seal["root"]), Digest(seal["claim"])
+    return Seal(root=root, claim=claim, size=seal["size"], files=seal["files"])
 
 
 def _described(seal: Seal) -> dict[str, Any]:
@@ -392,16 +402,13 @@ def stamp(status: os.stat_result) -> bytes:
 
 def _sample(known: Mapping[str, bytes | bytearray]) -> Mapping[str, frozenset[int]]:
     """A random 1 % of all chunks, at least one, by the system's randomness."""
-    total = sum((len(entry) - _KEY.size) // _LEAF for entry in known.values())
+    paths, ends = list(known), [*accumulate((len(e) - _KEY.size) // _LEAF for e in known.values())]
+    total = ends[-1] if ends else 0
     count = min(total, max(1, -(-total // SHARE)))
-    drawn = iter(sorted(secrets.SystemRandom().sample(range(total), count)))
     found: defaultdict[str, set[int]] = defaultdict(set)
-    place, upto = next(drawn, total), 0
-    for path, entry in known.items():
-        start, upto = upto, upto + (len(entry) - _KEY.size) // _LEAF
-        while place < upto:
-            found[path].add(place - start)
-            place = next(drawn, total)
+    for place in secrets.SystemRandom().sample(range(total), count):
+        file = bisect_right(ends, place)
+        found[paths[file]].add(place - (ends[file - 1] if file else 0))
     return {path: frozenset(numbers) for path, numbers in found.items()}
 
 

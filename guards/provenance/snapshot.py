@@ -76,7 +76,7 @@ def take(dataset: Path, most: int | None = None, look: Look = _ALL) -> Walked:
     unsafe: list[Difference] = []
     files, unread = [], 0
     try:
-        if (same := as_before(dataset, most, look)) is not None:
+        if (same := as_before(dataset, look)) is not None:
             return same
         claimed = {entry.path: entry for entry in look.claimed.files}
         for reading in read_chunks(dataset, most, look, unsafe):

@@ -170,8 +170,7 @@ def _subdirectory(
 
 
 def _names(directory: int) -> list[str]:
-    with os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries)
+    return sorted(os.listdir(directory))
 
 
 def _look(directory: int, name: str) -> os.stat_result | None:
@@ -188,6 +187,8 @@ def name_refusal(name: str, path: str, mode: int) -> str:
     `name` is the last part of `path`, and `mode` its kind as in a status.
     """
     plain = _PLAIN.fullmatch(name)
+    if plain and len(path) <= _SHORT and stat.S_ISREG(mode):
+        return ""
     if not plain and any(map(is_control, name)):
         return "name-unprintable"
     if not plain and _is_deceptive(name):
