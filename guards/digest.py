@@ -30,6 +30,9 @@ _BUFFER = 1 << 18
 _UNDER_WAY = 160
 # So many entries of a tree are joined at a time; a power of two.
 _TOGETHER = 1024
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 # An open file, the number of one of its chunks, and its leaf.
@@ -72,10 +75,7 @@ class Digest:
 
 def canonical_json(document: Any) -> bytes:
     """Serialise to the one form that is hashed: sorted keys, no spaces, UTF-8, no NaN."""
-    text = json.dumps(
-        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode("utf-8")
+    return _CANONICAL.encode(document).encode("utf-8")
 
 
 def digest_json(document: Any) -> Digest:

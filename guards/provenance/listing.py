@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ MAX_BYTES = 1 << 30
 MAX_LINE = 1 << 21
 # So many bytes of lines are made values at a time.
 _TOGETHER = 1 << 20
+# So many lines are written at a time.
+_LINES = 1000
 
 
 class Signed(bytes):
@@ -99,11 +102,12 @@ def write_listing(files: Iterable[Entry], draft: Path) -> Listing:
     """Write the list of these files, which are in byte order of their paths, to `draft`."""
     hasher, count = Hasher(), 0
     with draft.open("xb") as file:
-        for entry in described(files):
-            line = canonical_json(entry) + b"\n"
-            hasher.update(line)
-            file.write(line)
-            count += 1
+        told = described(files)
+        while lines := [canonical_json(entry) + b"\n" for entry in islice(told, _LINES)]:
+            data = b"".join(lines)
+            hasher.update(data)
+            file.write(data)
+            count += len(lines)
         file.flush()
         os.fsync(file.fileno())
     return Listing(entries=count, size=hasher.size, digest=hasher.digest(), chunks=hasher.leaves)
