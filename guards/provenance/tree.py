@@ -1,4 +1,8 @@
-"""Files named by one root: what one is, what they are together, and how two trees differ."""
+"""Files named by one root: what one is, what they are together, and how two trees differ.
+
+The files of a claim that was read before are :class:`Listed`: proved by their root, and parsed only
+when somebody asks for one of them.
+"""
 
 from __future__ import annotations
 
