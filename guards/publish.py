@@ -195,7 +195,7 @@ def publish_at(
 
 
 def _safe(dataset: Path, before: tuple[Envelope, Manifest] | None) -> Snapshot:
-    walked = take(dataset, look=Look(claimed=before[1].snapshot.files if before else ()))
+    walked = take(dataset, look=Look(claimed=before[1].snapshot) if before else Look())
     _refuse_unsafe(walked, str(dataset))
     return walked.snapshot
 

@@ -122,7 +122,7 @@ class Remote:
 
     def _walk(self, most: int | None, look: Look, into: Path | None) -> Walked:
         unsafe: list[Difference] = []
-        claimed = {entry.path: entry for entry in look.claimed}
+        claimed = {entry.path: entry for entry in look.claimed.files}
         files = []
         wanted = _fitting(self._objects(unsafe), most, unsafe)
         for entry in _read_all(self._store, wanted, look, into, unsafe, self.url):

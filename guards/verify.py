@@ -15,8 +15,8 @@ from pathlib import Path
 from guards.digest import Digest
 from guards.errors import NothingToExamine, Untrusted, UsageError
 from guards.files import read_document
-from guards.provenance.index import PURPOSE, Index, opened
-from guards.provenance.listing import read_claim
+from guards.provenance.index import PURPOSE, Index, Seal, opened
+from guards.provenance.listing import Signed, read_claim
 from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
@@ -53,11 +53,16 @@ def verify(claimed: Claimed) -> Proof:
     """Prove a dataset against its manifest and the trust; a good proof is remembered in `state`."""
     signed = read_claim(claimed.manifest)
     expect = _expectation(claimed)
-    manifest = expected(signed, claimed.trust, expect.at)
-    files, size = (manifest.snapshot.files, manifest.snapshot.size) if manifest else ((), 0)
     with _index(claimed) as index:
-        look = Look(index=index, tick=_counting(claimed, size), claimed=files)
-        walked = claimed.look(claimed.dataset, size + SLACK if manifest else None, look)
+        if signed is not None and index and index.sealed:
+            signed.proved = _proved(signed, index.sealed)
+        manifest = expected(signed, claimed.trust, expect.at)
+        snapshot = manifest.snapshot if manifest else Snapshot(files=())
+        look = Look(index=index, tick=_counting(claimed, snapshot.size), claimed=snapshot)
+        most = snapshot.size + SLACK if manifest else None
+        walked = claimed.look(claimed.dataset, most, look)
+        if signed is not None and index and walked.snapshot == snapshot:
+            index.seal(_seal(signed, snapshot))
     proof = prove(walked, signed, claimed.trust, expect)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
@@ -143,6 +148,16 @@ def _index(claimed: Claimed) -> AbstractContextManager[Index | None]:
     if claimed.look is not take:
         raise UsageError("--index: is of what lies on a disk; a store is read every time")
     return opened(claimed.index, claimed.dataset, draw(PURPOSE), full=claimed.full)
+
+
+def _proved(signed: Signed, seal: Seal) -> tuple[Digest, int] | None:
+    """The root and size of a claim that was read before, to the last byte the same."""
+    return (seal.root, seal.size) if seal.claim == Digest.of(signed) else None
+
+
+def _seal(signed: Signed, snapshot: Snapshot) -> Seal:
+    size, files = snapshot.size, len(snapshot.files)
+    return Seal(root=snapshot.root, claim=Digest.of(signed), size=size, files=files)
 
 
 def _counting(claimed: Claimed, total: int) -> Callable[[int], None]:

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from guards.digest import Digest, chunk_count, merkle_root
-from guards.provenance.snapshot import Entry
 from guards.provenance.strictjson import MAX_INTEGER, Node
+from guards.provenance.tree import Entry
 from guards.text import DECEPTIVE, is_control
 
 # Listed in one claim, of all its files; 1.6 TB. Files beyond are proved whole or not at all.
 MAX_CHUNKS = 200_000
 _PLAIN_PATH = re.compile(r"\w[\w.+=-]*(?:/\w[\w.+=-]*)*", re.ASCII)
+_LINE = re.compile(
+    r'^{"path":"(?=[^"]{1,4096}")(\w[\w.+=-]*(?:/\w[\w.+=-]*)*)","sha256":"([0-9a-f]{64})","size":(0|[1-9]\d{0,14})}$',
+    re.ASCII | re.MULTILINE,
+)
 _NEEDED = frozenset({"path", "size", "sha256"})
 _USUAL = _NEEDED | {"rows", "contentDigest"}
 
@@ -38,6 +42,18 @@ def described(files: Iterable[Entry]) -> Iterator[dict[str, Any]]:
         if entry.content is not None:
             file["contentDigest"] = entry.content.hex
         yield file
+
+
+def usual_entries(lines: Sequence[bytes]) -> list[Entry] | None:
+    """The files of lines that are all as we write them, at a third of the cost; None otherwise.
+
+    Such a line has one reading, which is that of any JSON parser: no escapes, no other keys, no
+    other order, a size without a sign or a leading zero.
+    """
+    found = _LINE.findall(b"\n".join(lines).decode("latin-1"))
+    if len(found) != len(lines):
+        return None
+    return [Entry(path=path, size=int(size), digest=Digest(digest)) for path, digest, size in found]
 
 
 def parse_entry(item: Node) -> Entry:

@@ -21,19 +21,22 @@ import json
 import os
 import secrets
 import stat
-import struct
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
-from guards.digest import Digest, canonical_json
+from guards.digest import Digest, canonical_json, chunk_count
 from guards.errors import UsageError
 from guards.files import write_atomically
+from guards.provenance.batch import STAMP
 
-PURPOSE = b"toadstone stat index 1"
+PURPOSE = b"toadstone stat index 2"
 # A change within one tick of a clock, two seconds at worst, has the ctime of the change before.
 WINDOW = 2_000_000_000
 # So long, at most, does Linux leave a dirty page in memory before it is written and watched again.
@@ -41,12 +44,26 @@ SETTLED = 600_000_000_000
 # One chunk of so many is read again.
 SHARE = 100
 _MAGIC = PURPOSE + b"\n"
-_KEY = struct.Struct(">QQqqq")
+_KEY = STAMP
 _LEAF = 32
+_WHOLE = _KEY.size + _LEAF  # of a file of one chunk
 _TOGETHER = 4096
 _SECONDS = 1.0
 _MOST = 1 << 30
 _NEVER = frozenset({"tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "virtiofs"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """All that the index knows, named at once: these files, so many bytes, have this root.
+
+    `claim` is the digest of a signed manifest that was read then, and whose files they are.
+    """
+
+    root: Digest
+    claim: Digest
+    size: int
+    files: int
 
 
 class Contradicted(Exception):
@@ -59,6 +76,7 @@ class Index:
 
     told: str = ""
     full: bool = False
+    sealed: Seal | None = None
     _key: bytes = b""
     _descriptor: int = -1
     _mac: bytes = b""
@@ -72,13 +90,29 @@ class Index:
     _on_disk: int = 0
     _timeless: frozenset[int] = field(default_factory=lambda: _timeless())
 
+    def __contains__(self, path: str) -> bool:
+        return path in self._known
+
     def recall(self, path: str, status: os.stat_result) -> list[bytes]:
         """The leaves of this very file, from the first on, as far as it was read; or none."""
         self._seen.add(path)
-        entry = None if self.full else self._known.get(path)
-        if entry is None or entry[: _KEY.size] != _stamp(status) or self._blind(status):
+        entry = self._known.get(path)
+        if entry is None:
             return []
-        return [bytes(entry[at : at + _LEAF]) for at in range(_KEY.size, len(entry), _LEAF)]
+        if self.full or self._blind(status) or not entry.startswith(stamp(status)):
+            del self._known[path]
+            return []
+        return _leaves(entry)
+
+    def knows(self, path: str, status: os.stat_result) -> bool:
+        """Whether this very file was read; of a sealed index, all of it."""
+        entry = self._known.get(path)
+        same = entry is not None and entry.startswith(stamp(status))
+        return same and status.st_dev not in self._timeless
+
+    def has(self, path: str, leaves: Mapping[int, bytes]) -> bool:
+        """Whether a file that is known has exactly these leaves."""
+        return leaves == dict(enumerate(_leaves(self._known[path])))
 
     def again(self, path: str) -> frozenset[int]:
         """The chunks that are read whatever is known of them."""
@@ -96,9 +130,10 @@ class Index:
 
     def note(self, path: str, status: os.stat_result, first: int, leaves: Sequence[bytes]) -> None:
         """Learn these leaves, from chunk `first` on, of a steady file as it was when opened."""
-        stamp, joined = _stamp(status), b"".join(leaves)
-        self.learn(path, first, stamp + joined)
-        self._pending.append((path, first, (stamp + joined).hex()))
+        record = stamp(status) + b"".join(leaves)
+        self.learn(path, first, record)
+        self.sealed = None
+        self._pending.append((path, first, record.hex()))
         if len(self._pending) >= _TOGETHER or time.monotonic() - self._written > _SECONDS:
             self.flush()
 
@@ -106,6 +141,7 @@ class Index:
         """A file has other bytes than its times say: nothing that is known counts any more."""
         self.told = f"{path} has changed and its times have not; every byte was read"
         self.full, self._stale, self._known, self._again = True, True, {}, {}
+        self.sealed = None
 
     def _blind(self, status: os.stat_result) -> bool:
         if status.st_dev in self._timeless and not self.told:
@@ -126,16 +162,40 @@ class Index:
 
     def flush(self) -> None:
         """Append what was learnt since the last time."""
-        if self._descriptor >= 0 and self._pending:
-            data, self._mac = _line(self._key, self._mac, self._pending)
+        if self._pending:
+            self._append(_packed(self._pending))
             self._records += len(self._pending)
-            try:
-                whole = os.write(self._descriptor, data) == len(data)
-            except OSError:
-                whole = False
-            if not whole:  # a full disk is no reason to stop: it costs what reading again costs
-                self._descriptor, self.told = -1, "cannot be written to; less is remembered"
         self._pending, self._written = [], time.monotonic()
+
+    def saw_all(self) -> None:
+        """Every file that is known is still there."""
+        self._seen = set(self._known)
+
+    def seal(self, seal: Seal) -> None:
+        """Remember the root of what this run saw, if it knows all of that and nothing else."""
+        known = self._known
+        if seal == self.sealed or self._descriptor < 0 or len(self._seen) != seal.files:
+            return
+        if not all(path in known and _is_whole(known[path]) for path in self._seen):
+            return
+        self.flush()
+        self.sealed = seal
+        if len(known) > seal.files:  # some have gone: it is written anew without them
+            self._stale = True
+            return
+        self._append(_described(seal))
+        self._records += 1
+
+    def _append(self, document: object) -> None:
+        if self._descriptor < 0:
+            return
+        data, self._mac = _line(self._key, self._mac, document)
+        try:
+            whole = os.write(self._descriptor, data) == len(data)
+        except OSError:
+            whole = False
+        if not whole:  # a full disk is no reason to stop: it costs what reading again costs
+            self._descriptor, self.told = -1, "cannot be written to; less is remembered"
 
     def rewrite(self, path: Path, about: str) -> None:
         """Write it anew, all at once; where that fails it is emptied, since it may be wrong."""
@@ -148,8 +208,10 @@ class Index:
     @property
     def wasteful(self) -> bool:
         """Whether the file on disk is better written anew."""
+        if self._descriptor < 0 or self._records <= _TOGETHER + len(self._known):
+            return self._descriptor >= 0 and self._stale
         much = self._records > 2 * len(self._known.keys() & self._seen) + _TOGETHER
-        return self._descriptor >= 0 and (self._stale or much)
+        return self._stale or much
 
     def _lines(self, about: str) -> Iterator[bytes]:
         """The whole index anew, without what is no longer there."""
@@ -159,8 +221,10 @@ class Index:
         paths = sorted(self._known.keys() & self._seen)
         for start in range(0, len(paths), _TOGETHER):
             some = paths[start : start + _TOGETHER]
-            data, mac = _line(self._key, mac, [(p, 0, self._known[p].hex()) for p in some])
+            data, mac = _line(self._key, mac, _packed([(p, 0, self._known[p].hex()) for p in some]))
             yield data
+        if self.sealed:
+            yield _line(self._key, mac, _described(self.sealed))[0]
 
 
 @contextmanager
@@ -182,6 +246,7 @@ def opened(path: Path, dataset: Path, key: bytes, *, full: bool = False) -> Iter
         except OSError as error:
             raise UsageError(f"index {path}: {error.strerror}") from error
         index.full = index.full or full
+        index.sealed = None if index.full else index.sealed
         try:
             yield index
         finally:
@@ -220,12 +285,14 @@ def _load(descriptor: int, path: Path, about: str, key: bytes) -> Index:
     if sound:
         os.truncate(descriptor, len(_MAGIC) + sound)  # behind it, a line that was cut off
         os.lseek(descriptor, 0, os.SEEK_END)
+        if index.sealed and index.sealed.files != len(index._known):
+            index.sealed = None
         index._again = _sample(index._known)
         return index
     os.fchmod(descriptor, 0o600)
     os.truncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    index._known = {}
+    index._known, index.sealed = {}, None
     data, index._mac = _line(key, b"", _header(about))
     os.write(descriptor, _MAGIC + data)
     return index
@@ -244,11 +311,49 @@ def _read(index: Index, data: bytes, about: str) -> int:
         if not index._mac and records["about"] != about:
             index.told = "about another dataset; every byte was read"
             return 0
-        for path, first, record in records if index._mac else ():
-            index.learn(path, first, bytes.fromhex(record))
-            index._records += 1
+        if index._mac:
+            _take_in(index, records)
         index._mac, sound = wanted, end + 1
     return sound
+
+
+def _take_in(index: Index, line: Any) -> None:
+    """What a line says: some files, or that those before it are all."""
+    index.sealed = _unsealed(line["sealed"]) if "sealed" in line else None
+    for path, first, record in line.get("parts", ()):
+        index.learn(path, first, bytes.fromhex(record))
+    paths, records = line.get("paths", ()), bytes.fromhex(line.get("records", ""))
+    pieces = (records[at : at + _WHOLE] for at in range(0, len(records), _WHOLE))
+    index._known.update(zip(paths, pieces, strict=True))
+    index._records += max(1, len(paths) + len(line.get("parts", ())))
+
+
+def _packed(records: Sequence[tuple[str, int, str]]) -> dict[str, Any]:
+    """Some files as a line says them: of small ones, as most are, in a form that is read fast."""
+    if any(first or len(record) != 2 * _WHOLE for _, first, record in records):
+        return {"parts": records}
+    told = "".join([record for _, _, record in records])
+    return {"paths": [path for path, _, _ in records], "records": told}
+
+
+def _unsealed(seal: Mapping[str, Any]) -> Seal:
+    root, claim = Digest(seal["root"]), Digest(seal["claim"])
+    return Seal(root=root, claim=claim, size=seal["size"], files=seal["files"])
+
+
+def _described(seal: Seal) -> dict[str, Any]:
+    told = {"root": seal.root.hex, "claim": seal.claim.hex}
+    return {"sealed": {**told, "size": seal.size, "files": seal.files}}
+
+
+def _leaves(entry: bytes | bytearray) -> list[bytes]:
+    return [bytes(entry[at : at + _LEAF]) for at in range(_KEY.size, len(entry), _LEAF)]
+
+
+def _is_whole(entry: bytes | bytearray) -> bool:
+    """Whether all leaves of a file are known."""
+    size = _KEY.unpack_from(entry)[2]
+    return len(entry) == _KEY.size + _LEAF * chunk_count(size)
 
 
 def _line(key: bytes, before: bytes, document: object) -> tuple[bytes, bytes]:
@@ -288,7 +393,8 @@ def _distrust(status: os.stat_result) -> str:
     return ""
 
 
-def _stamp(status: os.stat_result) -> bytes:
+def stamp(status: os.stat_result) -> bytes:
+    """A file by its place and times; another file, or another state of it, has another."""
     return _KEY.pack(
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )
@@ -296,16 +402,13 @@ def _stamp(status: os.stat_result) -> bytes:
 
 def _sample(known: Mapping[str, bytes | bytearray]) -> Mapping[str, frozenset[int]]:
     """A random 1 % of all chunks, at least one, by the system's randomness."""
-    total = sum((len(entry) - _KEY.size) // _LEAF for entry in known.values())
+    paths, ends = list(known), [*accumulate((len(e) - _KEY.size) // _LEAF for e in known.values())]
+    total = ends[-1] if ends else 0
     count = min(total, max(1, -(-total // SHARE)))
-    drawn = iter(sorted(secrets.SystemRandom().sample(range(total), count)))
     found: defaultdict[str, set[int]] = defaultdict(set)
-    place, upto = next(drawn, total), 0
-    for path, entry in known.items():
-        start, upto = upto, upto + (len(entry) - _KEY.size) // _LEAF
-        while place < upto:
-            found[path].add(place - start)
-            place = next(drawn, total)
+    for place in secrets.SystemRandom().sample(range(total), count):
+        file = bisect_right(ends, place)
+        found[paths[file]].add(place - (ends[file - 1] if file else 0))
     return {path: frozenset(numbers) for path, numbers in found.items()}
 
 

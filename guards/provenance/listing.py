@@ -17,18 +17,20 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from guards.digest import CHUNK, Digest, Hasher, canonical_json, chunk_count, merkle_root
 from guards.errors import Malformed
 from guards.files import read_document
-from guards.provenance.entries import described, parse_entry
-from guards.provenance.snapshot import Entry
+from guards.provenance.entries import described, parse_entry, usual_entries
 from guards.provenance.strictjson import Node, loads
+from guards.provenance.tree import Entry, Listed
 
 SUFFIX = ".files.jsonl"
 MAX_ENTRIES = 4_000_000
@@ -36,15 +38,19 @@ MAX_BYTES = 1 << 30
 MAX_LINE = 1 << 21
 # So many bytes of lines are made values at a time.
 _TOGETHER = 1 << 20
+# So many lines are written at a time.
+_LINES = 1000
 
 
 class Signed(bytes):
     """A claim's envelope as it was read, and where the list of its files would lie.
 
     They are bytes, since those are what is hashed, verified and kept; the list is bound by them.
+    Of a claim that was read before, and whose index says so, `proved` are the root and the size.
     """
 
     listing: Path | None = None
+    proved: tuple[Digest, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +102,12 @@ def write_listing(files: Iterable[Entry], draft: Path) -> Listing:
     """Write the list of these files, which are in byte order of their paths, to `draft`."""
     hasher, count = Hasher(), 0
     with draft.open("xb") as file:
-        for entry in described(files):
-            line = canonical_json(entry) + b"\n"
-            hasher.update(line)
-            file.write(line)
-            count += 1
+        told = described(files)
+        while lines := [canonical_json(entry) + b"\n" for entry in islice(told, _LINES)]:
+            data = b"".join(lines)
+            hasher.update(data)
+            file.write(data)
+            count += len(lines)
         file.flush()
         os.fsync(file.fileno())
     return Listing(entries=count, size=hasher.size, digest=hasher.digest(), chunks=hasher.leaves)
@@ -119,6 +126,22 @@ def parse_listing(node: Node) -> Listing:
     return Listing(entries=entries, size=size, digest=digest, chunks=chunks)
 
 
+def known_listing(listing: Listing, path: Path | None, root: Digest, size: int) -> Listed:
+    """The files of a list that was read before; its bytes are proved, and parsed when asked for.
+
+    Raises:
+        Malformed: there is no list, or it is not the one that was signed.
+    """
+    for _ in _chunks(listing, path, path.name if path else SUFFIX):
+        pass
+    load = partial(_all, listing, path)
+    return Listed(root=root, size=size, number=listing.entries, load=load)
+
+
+def _all(listing: Listing, path: Path | None) -> tuple[Entry, ...]:
+    return tuple(read_listing(listing, path))
+
+
 def read_listing(listing: Listing, path: Path | None) -> Iterator[Entry]:
     """The files of a list, read once; every chunk is proved before it is parsed.
 
@@ -126,24 +149,27 @@ def read_listing(listing: Listing, path: Path | None) -> Iterator[Entry]:
         Malformed: there is no list, it is not the one that was signed, or it is no such list.
     """
     where = path.name if path else SUFFIX
-    count, before = 0, b""
+    count, before = 0, ""
     for lines in _lines(listing, path, where):
-        document = loads(b"[" + b",".join(lines) + b"]", where)
-        values = list(document.each())
-        if len(values) != len(lines):
-            raise Malformed("not one file a line", where)
-        for value in values:
+        for entry in usual_entries(lines) or _parsed(lines, where, count):
             count += 1
-            entry = parse_entry(Node(value.value, f"{where} line {count}"))
-            name = entry.path.encode()
-            if name <= before:
+            if entry.path <= before:  # as text, whose order is that of its bytes in UTF-8
                 raise Malformed(
                     "not in byte order of the paths, each once", f"{where} line {count}"
                 )
-            before = name
+            before = entry.path
             yield entry
     if count != listing.entries:
         raise Malformed(f"has {count} files where {listing.entries} were signed", where)
+
+
+def _parsed(lines: Sequence[bytes], where: str, count: int) -> Iterator[Entry]:
+    """Each line as the JSON object it holds; joining them changes nothing."""
+    values = list(loads(b"[" + b",".join(lines) + b"]", where).each())
+    if len(values) != len(lines):
+        raise Malformed("not one file a line", where)
+    for number, value in enumerate(values, count + 1):
+        yield parse_entry(Node(value.value, f"{where} line {number}"))
 
 
 def _lines(listing: Listing, path: Path | None, where: str) -> Iterator[list[bytes]]:

@@ -12,17 +12,16 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from guards.digest import Digest, digest_json
 from guards.errors import GuardError, Malformed, UsageError
 from guards.provenance.entries import described, parse_entry
-from guards.provenance.listing import Listing, parse_listing, read_listing
+from guards.provenance.listing import Listing, known_listing, parse_listing, read_listing
 from guards.provenance.roles import Roles, from_columns
 from guards.provenance.signing import Envelope, make_statement, statement
-from guards.provenance.snapshot import Snapshot
 from guards.provenance.strictjson import Node, timestamp
+from guards.provenance.tree import Snapshot
 from guards.text import DECEPTIVE, is_control
 
 PREDICATE = "https://toadstone.dev/dataset-manifest/v1"
@@ -200,7 +199,7 @@ def parse(envelope: Envelope, like: Snapshot | None = None) -> Manifest:
         previous=previous.digest() if (previous := dataset.optional("previous")) else None,
         parents=tuple(parent.digest() for parent in dataset.of("parents").each()),
         derivation=_derivation(made) if (made := predicate.optional("derivation")) else None,
-        snapshot=_files(predicate.of("files"), envelope.listing, like),
+        snapshot=_files(predicate.of("files"), envelope, like),
         sources=tuple(_source(source) for source in predicate.of("sources").each()),
         roles=_roles(predicate.of("columns")),
         schema={key: node.text() for key, node in predicate.of("schema").items()},
@@ -250,9 +249,12 @@ def _name(dataset: Node) -> Name:
     return parsed if parsed != UNNAMED else dataset.of("name").refuse("stands for no name at all")
 
 
-def _files(node: Node, place: Path | None, like: Snapshot | None) -> Snapshot:
+def _files(node: Node, envelope: Envelope, like: Snapshot | None) -> Snapshot:
     """The files, out of the manifest or out of the list beside it."""
     if isinstance(node.value, dict):
+        place = envelope.listing
+        if envelope.proved:
+            return Snapshot(files=known_listing(parse_listing(node), place, *envelope.proved))
         known = iter(like.files if like else ())
         read = read_listing(parse_listing(node), place)
         return Snapshot(files=tuple(k if (k := next(known, e)) == e else e for e in read))

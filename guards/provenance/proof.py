@@ -191,6 +191,8 @@ def _differences(manifest: Manifest, walked: Walked) -> list[Difference]:
     """How the files differ from those claimed; one that was left unread is not missing, too."""
     unread = {problem.path for problem in walked.unsafe if problem.code == TOO_LARGE}
     claimed, have = manifest.snapshot.files, walked.snapshot.files
+    if claimed == have:  # by far the usual case, and the same entries
+        return []
     found = renamed(compare(claimed, have), claimed, have)
     return [problem for problem in found if problem.path not in unread]
 

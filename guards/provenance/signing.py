@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
 
-from guards.digest import canonical_json
+from guards.digest import Digest, canonical_json
 from guards.errors import Malformed, Untrusted, UsageError
 from guards.provenance import schemes
 from guards.provenance.strictjson import Node, loads
@@ -108,6 +108,7 @@ class Envelope:
     payload: bytes
     signatures: tuple[tuple[str, bytes], ...]
     listing: Path | None = field(default=None, compare=False)
+    proved: tuple[Digest, int] | None = field(default=None, compare=False)
 
     def to_json(self) -> bytes:
         """The envelope in its canonical form, one line."""
@@ -239,7 +240,9 @@ def add_signature(envelope: Envelope, key: Signer) -> Envelope:
 def parse_envelope(data: bytes, what: str = "envelope") -> Envelope:
     """Read an untrusted DSSE envelope; the payload stays bytes."""
     document = loads(data, what, long_text=("payload",), most=MAX_MARKS).value
-    return replace(envelope(Node(document, what)), listing=getattr(data, "listing", None))
+    read = envelope(Node(document, what))
+    listing, proved = getattr(data, "listing", None), getattr(data, "proved", None)
+    return replace(read, listing=listing, proved=proved)
 
 
 def envelope(top: Node) -> Envelope:

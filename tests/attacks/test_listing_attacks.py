@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 
+from guards.digest import canonical_json
 from guards.errors import UsageError
-from guards.provenance import proof
-from guards.provenance.listing import listing_path
+from guards.provenance import index, listing, proof
+from guards.provenance.listing import listing_path, parse_listing, read_listing, write_listing
 from guards.provenance.manifest import parse
-from guards.provenance.signing import parse_envelope
+from guards.provenance.signing import parse_envelope, sign
+from guards.provenance.snapshot import take
+from guards.provenance.strictjson import Node
+from guards.verify import Claimed, repairs, verify
 
 
 @pytest.fixture
@@ -55,6 +62,80 @@ def test_no_other_list_is_taken(large, attack, tmp_path):
             path.unlink()
             path.symlink_to("/dev/zero")
     assert large.codes() == ["malformed"]
+
+
+@pytest.fixture
+def sealed(large, monkeypatch):
+    """The same, verified twice with an index, which has sealed that the list was read then."""
+    monkeypatch.setattr(index, "WINDOW", 20_000_000)
+    monkeypatch.setattr(index, "SETTLED", 20_000_000)
+    monkeypatch.setattr(index, "_NEVER", frozenset())
+    monkeypatch.setattr(index, "_sample", lambda known: {})
+    time.sleep(0.06)
+    claimed = Claimed(
+        dataset=large.batch,
+        manifest=large.manifest,
+        trust=large.trust,
+        index=large.home / "index",
+    )
+    assert verify(claimed)
+    with monkeypatch.context() as patch:
+        patch.setattr(listing, "read_listing", None)
+        done = verify(claimed)
+        assert done.unread == done.found.size
+        assert (len(done.found.files), done.found.size) == (2, take(large.batch).snapshot.size)
+    assert done
+    return claimed
+
+
+@pytest.mark.parametrize("attack", ["edit", "drop", "truncate", "delete", "link"])
+def test_a_list_that_was_read_before_is_still_proved(sealed, attack):
+    """Attack 25: the index knows the claim and every file; the list has been changed since."""
+    path = listing_path(sealed.manifest)
+    data = path.read_bytes()
+    match attack:
+        case "edit":
+            path.write_bytes(data[:-10] + bytes([data[-10] ^ 1]) + data[-9:])
+        case "drop":
+            path.write_bytes(b"".join(data.splitlines(keepends=True)[1:]))
+        case "truncate":
+            path.write_bytes(data[:-5])
+        case "delete":
+            path.unlink()
+        case _:
+            path.unlink()
+            path.symlink_to("/dev/zero")
+    assert [problem.code for problem in verify(sealed).refusals] == ["malformed"]
+
+
+def test_a_claim_that_only_says_the_sealed_root_is_refused(sealed, large):
+    """Its subject is the root that the index knows, and its list has other files."""
+    path = listing_path(sealed.manifest)
+    lines = path.read_bytes().splitlines(keepends=True)
+    files = list(read_listing(_listing(large), path))
+    listing_ = write_listing(files[:1], path.with_name("draft"))
+    path.with_name("draft").replace(path)
+    assert len(lines) == 2
+    payload = json.loads(parse_envelope(large.manifest.read_bytes()).payload)
+    payload["predicate"]["files"] = listing_.describe()
+    key = large.keys.private("producer")
+    large.manifest.write_bytes(sign(canonical_json(payload), key).to_json())
+    told = verify(sealed).refusals
+    assert [problem.code for problem in told] == ["malformed"]
+    assert "root" in told[0].actual
+
+
+def _listing(large):
+    payload = json.loads(parse_envelope(large.manifest.read_bytes()).payload)
+    return parse_listing(Node(payload["predicate"]["files"]))
+
+
+def test_the_files_of_a_sealed_claim_are_there_for_who_asks(sealed, large):
+    done = verify(sealed)
+    assert done.found.files == done.manifest.snapshot.files == take(large.batch).snapshot.files
+    assert repairs(sealed, done) == ()
+    (large.batch / "extra.csv").write_text("x\n1\n")
+    assert [problem.code for problem in verify(sealed).refusals] == ["extra-file"]
 
 
 def test_data_is_held_against_the_list(large):

@@ -243,13 +243,13 @@ def test_a_policy_cannot_pass_a_link_by_not_asking(spine):
 def test_a_file_replaced_while_the_gate_copies_is_refused(spine, monkeypatch):
     """Whatever a concurrent writer does, what is admitted hashes to what passed."""
     spine.scan()
-    real = snapshot._moved
+    real = snapshot.moved
 
     def meanwhile(opened):
         if opened.path == FILE:
             flip(spine)
         return real(opened)
 
-    monkeypatch.setattr(snapshot, "_moved", meanwhile)
+    monkeypatch.setattr(snapshot, "moved", meanwhile)
     with pytest.raises(REFUSALS, match="changed-while-read"):
         spine.gate()

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from guards import digest as digests
 from guards.digest import (
     CHUNK,
+    Chunks,
     Digest,
     Hasher,
     chunk_count,
-    hash_chunks,
     merkle_root,
     tree_root,
 )
@@ -76,6 +76,14 @@ def rfc6962(leaves):
 @given(st.lists(hashes, min_size=1, max_size=70))
 def test_pairing_from_the_left_is_the_recursive_definition(leaves):
     assert merkle_root(leaves) == rfc6962(leaves)
+
+
+def hash_chunks(wanted):
+    """The chunks of open files, `(descriptor, size, numbers)`, as they are done."""
+    with Chunks() as chunks:
+        for descriptor, size, numbers in wanted:
+            yield from chunks.put(descriptor, size, numbers)
+        yield from chunks.rest()
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pytest
 
 from guards.digest import (
     CHUNK,
+    Chunks,
     Digest,
     Hasher,
     canonical_json,
     chunk_count,
     digest_json,
-    hash_chunks,
     merkle_root,
     tree_root,
 )
@@ -57,6 +57,14 @@ def slow_tree(entries: list[tuple[str, int, str]]) -> str:
         for path, size, hexes in ordered
     ]
     return slow_root([leaf.digest() for leaf in leaves]).hex()
+
+
+def hash_chunks(wanted):
+    """The chunks of open files, `(descriptor, size, numbers)`, as they are done."""
+    with Chunks() as chunks:
+        for descriptor, size, numbers in wanted:
+            yield from chunks.put(descriptor, size, numbers)
+        yield from chunks.rest()
 
 
 def hash_file(path: Path) -> Digest:

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards.digest import CHUNK
+from guards.digest import CHUNK, Digest
 from guards.errors import UsageError
 from guards.provenance import index as indices
-from guards.provenance.index import opened
-from guards.provenance.snapshot import Look, Walked, take
+from guards.provenance import reading
+from guards.provenance.index import Seal, opened
+from guards.provenance.snapshot import Look, Snapshot, Walked, take
 
 KEY = b"k" * 32
 TICK = 20_000_000  # ns: more than a tick of the clock by which files are stamped
@@ -44,6 +45,26 @@ class Kept:
         with opened(self.index, self.tree, key, full=full) as index:
             walked = take(self.tree, None, Look(index=index))
         return walked, index.told
+
+    def hold(self, claimed: Snapshot, ticks: list[int] | None = None) -> Walked:
+        """As `verify` does: what is found as it was claimed is sealed."""
+        with opened(self.index, self.tree, KEY) as index:
+            tick = (ticks if ticks is not None else []).append
+            walked = take(self.tree, None, Look(index=index, claimed=claimed, tick=tick))
+            if walked.snapshot == claimed:
+                index.seal(sealed(claimed))
+        return walked
+
+    @property
+    def seal(self) -> Seal | None:
+        with opened(self.index, self.tree, KEY) as index:
+            return index.sealed
+
+
+def sealed(claimed: Snapshot) -> Seal:
+    return Seal(
+        root=claimed.root, claim=Digest.of(b""), size=claimed.size, files=len(claimed.files)
+    )
 
 
 def build(home: Path) -> Kept:
@@ -118,6 +139,23 @@ EDITS = {
         path, path.with_name(f"z{len(list(path.parent.iterdir()))}")
     ),
 }
+OTHERS = {
+    **EDITS,
+    "second name elsewhere": lambda path: os.link(
+        path, path.parents[1 + (path.parent.name == "more")] / f"second {time.monotonic_ns()}"
+    ),
+    "twin": lambda path: path.with_name(path.name.upper()).write_bytes(b""),
+    "hide": lambda path: path.rename(path.with_name(f".{path.name}")),
+    "rename": lambda path: path.rename(path.with_name(f"{path.name}x")),
+    "fifo": lambda path: (path.unlink(), os.mkfifo(path)),
+    "directory": lambda path: (path.unlink(), path.mkdir()),
+    "empty directory": lambda path: (path.parent / "nothing").mkdir(exist_ok=True),
+    "hidden directory": lambda path: (path.parent / ".git").mkdir(exist_ok=True),
+    "directory for a link": lambda path: (
+        path.parent.rename(path.parent.with_name("moved")),
+        path.parent.symlink_to("moved"),
+    ),
+}
 moves = st.lists(
     st.tuples(st.sampled_from(sorted(EDITS)), st.sampled_from(["a", "b", "more/c", "more/d"])),
     max_size=4,
@@ -142,6 +180,72 @@ def test_the_index_never_changes_what_is_seen(rounds):
             plain = take(kept.tree)
             walked, told = kept.look()
             assert (walked.snapshot, walked.unsafe, told) == (plain.snapshot, plain.unsafe, "")
+
+
+@pytest.mark.parametrize("name", ["a", "b", "more/c", "more/d"])
+@pytest.mark.parametrize("what", sorted(OTHERS))
+def test_a_seal_never_changes_what_is_seen(kept, unsampled, what, name):
+    """All that is known was sealed as what is claimed; then one thing is another."""
+    if what == "directory for a link" and "/" not in name:
+        pytest.skip("the directory of the dataset may be a link")
+    claimed = take(kept.tree).snapshot
+    assert kept.hold(claimed).unread == 0
+    assert kept.hold(claimed).unread == 29
+    time.sleep(2 * TICK / 1e9)
+    OTHERS[what](kept.tree / name)
+    plain, walked = take(kept.tree), kept.hold(claimed)
+    assert (walked.snapshot, walked.unsafe) == (plain.snapshot, plain.unsafe)
+
+
+def test_a_sealed_tree_that_is_as_it_was_is_neither_walked_nor_compared(kept, monkeypatch):
+    claimed, ticks = take(kept.tree).snapshot, []
+    kept.hold(claimed)
+    assert kept.seal == sealed(claimed)
+    monkeypatch.setattr(reading, "walk", None)
+    walked = kept.hold(claimed, ticks)
+    assert walked.snapshot is claimed
+    assert 18 <= walked.unread <= 29, "but its sample is read"
+    assert ticks == [29]
+
+
+def test_the_sample_of_a_sealed_tree_tells_other_bytes(kept, monkeypatch):
+    claimed = take(kept.tree).snapshot
+    kept.hold(claimed)
+    with opened(kept.index, kept.tree, KEY) as index:
+        index.note("b", (kept.tree / "b").stat(), 0, [bytes(32)])
+        index.recall("b", (kept.tree / "b").stat())
+        index._seen.update(index._known)
+        index.seal(sealed(claimed))
+    assert kept.seal == sealed(claimed)
+    monkeypatch.setattr(indices, "_sample", lambda known: {"b": frozenset({0})})
+    assert kept.hold(claimed).unread == 0
+    monkeypatch.setattr(indices, "_sample", lambda known: {})
+    assert kept.hold(claimed).unread == 29, "all was read, and is known and sealed again"
+
+
+def test_what_is_not_known_in_full_is_not_sealed(kept, unsampled, monkeypatch):
+    """A file that is too young to be remembered, after an older one of its name that was."""
+    kept.hold(take(kept.tree).snapshot)
+    replace(kept.tree / "b")
+    monkeypatch.setattr(indices, "WINDOW", 3600 * 10**9)
+    claimed = take(kept.tree).snapshot
+    assert kept.hold(claimed).snapshot == claimed
+    seal = kept.seal
+    assert seal is None or seal.root != claimed.root
+
+
+def test_what_is_learnt_after_the_seal_breaks_it(kept, unsampled):
+    kept.hold(take(kept.tree).snapshot)
+    assert kept.seal is not None
+    (kept.tree / "e").write_bytes(b"5")
+    time.sleep(3 * TICK / 1e9)
+    kept.look()
+    assert kept.seal is None
+    (kept.tree / "e").unlink()
+    claimed = take(kept.tree).snapshot
+    kept.hold(claimed)
+    assert kept.seal == sealed(claimed), "what is gone was dropped"
+    assert kept.hold(claimed).unread == 29
 
 
 def test_what_was_written_a_moment_ago_is_not_remembered(kept, monkeypatch):

@@ -10,9 +10,18 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from guards.digest import CHUNK, Digest, Hasher, merkle_root, ordered_root, tree_root
+from guards.digest import (
+    CHUNK,
+    Digest,
+    Hasher,
+    canonical_json,
+    merkle_root,
+    ordered_root,
+    tree_root,
+)
 from guards.errors import Malformed
 from guards.provenance import listing as module
+from guards.provenance.entries import described, parse_entry, usual_entries
 from guards.provenance.listing import (
     Listing,
     copy_listing,
@@ -73,8 +82,8 @@ def test_nothing_is_parsed_before_its_chunk_is_proved(tmp_path, monkeypatch):
         file.seek(CHUNK + 10)
         file.write(b"!")
     parsed: list[bytes] = []
-    real = module.loads
-    monkeypatch.setattr(module, "loads", lambda data, what: parsed.append(data) or real(data, what))
+    real = module.usual_entries  # the first look at any line
+    monkeypatch.setattr(module, "usual_entries", lambda ls: parsed.extend(ls) or real(ls))
     with pytest.raises(Malformed, match="not the list that was signed"):
         list(read_listing(listing, tmp_path / "list"))
     assert parsed
@@ -222,3 +231,40 @@ def test_a_signed_list_of_anything_is_read_or_refused(tmp_path_factory, lines, c
     assert len(found) == count
     assert [json.loads(line)["path"] for line in lines] == [entry.path for entry in found]
     assert [json.loads(line).get("rows") for line in lines] == [entry.rows for entry in found]
+
+
+LINES = st.builds(
+    lambda path, digest, size: b'{"path":"%b","sha256":"%b","size":%b}' % (path, digest, size),
+    st.sampled_from(
+        [b"a", b"a/b.c", b"a//b", b"/a", b"a/../b", b".a", b"a b", b"\xc3\xa9", b"a\\u0062"]
+    ),
+    st.sampled_from([b"0" * 64, b"0" * 63, b"F" * 64, b"0" * 64 + b"\\n"]),
+    st.sampled_from([b"0", b"12", b"012", b"-1", b"1e3", b"1.0", b"9" * 15, b"9" * 16, b"true"]),
+)
+CHANGED = st.builds(
+    lambda line, old, new: line.replace(old, new),
+    LINES,
+    st.sampled_from([b"path", b":", b",", b"}", b'"size"', b"{"]),
+    st.sampled_from([b"path", b" : ", b',"size":1,', b"},", b'"rows":1,"size"', b"{ "]),
+)
+
+
+@given(st.lists(LINES | CHANGED, min_size=1, max_size=4))
+def test_what_is_read_fast_is_read_as_json_reads_it(lines):
+    """A line in our own form has one meaning; all others are left to the strict parser."""
+    found = usual_entries(lines)
+    if found is None:
+        return
+    values = [json.loads(line) for line in lines]
+    assert all(canonical_json(v) == line for v, line in zip(values, lines, strict=True))
+    assert found == [parse_entry(Node(value)) for value in values]
+
+
+def test_our_own_lines_are_read_fast_and_a_path_that_is_too_long_is_not():
+    usual = entries(3)
+    lines = [canonical_json(described_) for described_ in described(usual)]
+    assert usual_entries(lines) == usual
+    long = lines[0].replace(b"d/", b"d" * 4097 + b"/")
+    assert usual_entries([long]) is None
+    with pytest.raises(Malformed, match="longer than 4096"):
+        list(module._parsed([long], "list", 0))

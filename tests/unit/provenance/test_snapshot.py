@@ -10,7 +10,7 @@ import pytest
 
 from guards.digest import CHUNK, Digest, merkle_root, tree_root
 from guards.errors import NothingToExamine, UsageError
-from guards.provenance import snapshot
+from guards.provenance import batch, walk
 from guards.provenance.snapshot import Entry, compare, stage, take
 
 
@@ -125,7 +125,7 @@ def test_a_path_that_is_too_long_is_refused_not_tripped_over(tmp_path):
     walked = stage(tmp_path / "t", tmp_path / "p")
     assert [problem.code for problem in walked.unsafe] == ["path-too-long"]
     assert len(walked.snapshot.files) == 8
-    assert all(len(entry.path) <= snapshot.MAX_PATH for entry in walked.snapshot.files)
+    assert all(len(entry.path) <= walk.MAX_PATH for entry in walked.snapshot.files)
 
 
 def test_nesting_is_bounded(tmp_path):
@@ -154,14 +154,16 @@ def test_a_copy_that_has_no_room_is_told(tree, tmp_path):
 )
 def test_a_file_that_changes_under_the_reader_is_told(tree, tmp_path, monkeypatch, how, code):
     os.utime(tree / "b", ns=(1, 1))
-    real = snapshot._moved
+    real = batch.unmoved
+    b = (tree / "b").stat().st_ino
 
-    def meanwhile(opened):
-        if opened.path == "b":
+    def meanwhile(before, descriptor):
+        if before.st_ino == b:
             how(tree / "b")
-        return real(opened)
+        return real(before, descriptor)
 
-    monkeypatch.setattr(snapshot, "_moved", meanwhile)
+    monkeypatch.setattr(batch, "unmoved", meanwhile)
+    monkeypatch.setattr(walk, "unmoved", meanwhile)
     (tmp_path / "p").mkdir()
     for walked in (take(tree), stage(tree, tmp_path / "p")):
         assert (code, "b") in [(problem.code, problem.path) for problem in walked.unsafe]
@@ -169,7 +171,7 @@ def test_a_file_that_changes_under_the_reader_is_told(tree, tmp_path, monkeypatc
 
 
 def test_a_file_swapped_for_a_link_between_look_and_opening_is_not_followed(tree, monkeypatch):
-    real = snapshot._look
+    real = walk._look
 
     def swap(directory, name):
         status = real(directory, name)
@@ -178,14 +180,14 @@ def test_a_file_swapped_for_a_link_between_look_and_opening_is_not_followed(tree
             (tree / "b").symlink_to("/etc/hostname")
         return status
 
-    monkeypatch.setattr(snapshot, "_look", swap)
+    monkeypatch.setattr(walk, "_look", swap)
     walked = take(tree)
     assert ("link", "b") in [(problem.code, problem.path) for problem in walked.unsafe]
     assert "b" not in [entry.path for entry in walked.snapshot.files]
 
 
 def test_a_file_swapped_for_a_fifo_between_look_and_opening_does_not_hang(tree, monkeypatch):
-    real = snapshot._look
+    real = walk._look
 
     def swap(directory, name):
         status = real(directory, name)
@@ -194,12 +196,12 @@ def test_a_file_swapped_for_a_fifo_between_look_and_opening_does_not_hang(tree, 
             os.mkfifo(tree / "b")
         return status
 
-    monkeypatch.setattr(snapshot, "_look", swap)
+    monkeypatch.setattr(walk, "_look", swap)
     assert ("special-file", "b") in [(problem.code, problem.path) for problem in take(tree).unsafe]
 
 
 def test_a_file_that_grows_between_look_and_opening_is_not_read(tree, monkeypatch):
-    real = snapshot._look
+    real = walk._look
 
     def grow(directory, name):
         status = real(directory, name)
@@ -207,7 +209,7 @@ def test_a_file_that_grows_between_look_and_opening_is_not_read(tree, monkeypatc
             os.truncate(tree / "Z", 1 << 40)
         return status
 
-    monkeypatch.setattr(snapshot, "_look", grow)
+    monkeypatch.setattr(walk, "_look", grow)
     walked = take(tree, 100)
     assert ("changed-while-read", "Z") in [(p.code, p.path) for p in walked.unsafe]
     assert "Z" not in [entry.path for entry in walked.snapshot.files]
