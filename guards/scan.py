@@ -17,15 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from guards._version import __version__
+from guards.allowance import Allowance, TimeSpent, allowance
 from guards.budget import settings_of
-from guards.bundle import Made, write_run
+from guards.bundle import Made, profile_of_run, write_run
 from guards.checks import run
 from guards.data.case import Case
 from guards.data.dataset import Dataset, open_dataset
 from guards.data.earlier import History
 from guards.digest import Digest
 from guards.errors import GuardError, Malformed, NothingToExamine, UsageError
-from guards.explain import explain
+from guards.explain import Explanation, explain
 from guards.files import directory_at_once, read_document, write_atomically
 from guards.findings import Examination
 from guards.history import FILE, PROFILE, About, recall
@@ -150,19 +151,21 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             trusted_root=trusted_root,
             history=_earlier(request, proof, log),
         )
-        examinations = _examine(request.policy, case, progress)
-        waivers = handed_in(request.waivers, request.trust, proof, moment)
-        verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
-        _remember(request, proof, moment)
-        made = Made(
-            case=case,
-            policy=request.policy,
-            manifest=signed,
-            verdict=verdict,
-            examinations=tuple(examinations),
-            explanation=explain(case, examinations, verdict),
-            waivers=waivers,
-        )
+        with allowance(walked.snapshot.size) as time_left:
+            examinations = _examine(request.policy, case, progress, time_left)
+            waivers = handed_in(request.waivers, request.trust, proof, moment)
+            verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
+            _remember(request, proof, moment)
+            made = Made(
+                case=case,
+                policy=request.policy,
+                manifest=signed,
+                verdict=verdict,
+                examinations=tuple(examinations),
+                explanation=_explanation(case, examinations, verdict, time_left),
+                profile=profile_of_run(case, time_left),
+                waivers=waivers,
+            )
         record = _record(request, made, moment)
         with directory_at_once(request.out) as draft:
             record, written = write_run(draft, made, record, request.dataset, request.key)
@@ -371,11 +374,23 @@ def _decode(
         return None, str(error)
 
 
-def _examine(policy: Policy, case: Case, progress: Progress) -> list[Examination]:
+def _explanation(
+    case: Case, examinations: list[Examination], verdict: Verdict, time_left: Allowance
+) -> Explanation | None:
+    try:
+        with time_left.watched():
+            return explain(case, examinations, verdict)
+    except TimeSpent:
+        return None
+
+
+def _examine(
+    policy: Policy, case: Case, progress: Progress, time_left: Allowance
+) -> list[Examination]:
     examinations = []
     for done, rule in enumerate(policy.rules):
         progress(rule, done, len(policy.rules))
-        examinations.append(run(rule, case, settings_of(policy, rule)))
+        examinations.append(run(rule, case, settings_of(policy, rule), time_left))
     progress("", len(policy.rules), len(policy.rules))
     return examinations
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from guards.data.unpacked import unpacked
 from guards.text import printable
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _SEPARATORS = frozenset(";\t|")
 _GROUPS, _UNPACKED, _VALUES, _RATIO = 100_000, 1 << 33, 1 << 33, 1000
 # For the count and the row number beside people's columns, whose names may not hold a NUL.
 ROWS = "\0rows"
+_UNPACKS = "\0unpacked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What one readable file turned out to hold."""
+    """What one readable file turned out to hold; `unpacked` as `guards.data.unpacked` counts."""
 
     format: str
     rows: int
     schema: Schema
+    unpacked: int
 
 
 def probe(root: Path, name: str) -> Probed | Problem:
@@ -95,10 +98,11 @@ def probe(root: Path, name: str) -> Probed | Problem:
         if form == "csv" and len(schema) == 1 and _SEPARATORS & set(*schema):
             told = "the columns are separated by something else than a comma"
             return Problem(code="unreadable-file", path=name, message=told)
-        counted = frame.select(pl.len().alias(ROWS), pl.all().null_count()).collect(
+        weight = unpacked(schema).alias(_UNPACKS)
+        counted = frame.select(pl.len().alias(ROWS), weight, pl.all().null_count()).collect(
             engine="streaming"
         )
-        return Probed(form, counted[ROWS][0] if len(schema) else 0, schema)
+        return Probed(form, counted[ROWS][0] if len(schema) else 0, schema, counted[_UNPACKS][0])
     except MemoryError:
         told = "decoding it takes more memory than is allowed"
         return Problem(code="unreadable-file", path=name, message=told)
