@@ -29,7 +29,7 @@ from guards.errors import GuardError, Malformed, NothingToExamine, UsageError
 from guards.explain import Explanation, explain
 from guards.files import directory_at_once, read_document, write_atomically
 from guards.findings import Examination
-from guards.history import FILE, PROFILE, About, recall
+from guards.history import About, recall
 from guards.inputs import (
     AskedModel,
     Inputs,
@@ -55,7 +55,7 @@ from guards.provenance.signing import Signer, parse_envelope
 from guards.provenance.snapshot import Look, Walked
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path, profile_path
-from guards.record import Examined, Record
+from guards.record import KEPT, Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.remote import Located, Remote
 from guards.text import printable
@@ -474,9 +474,7 @@ def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
         policy=record.policy,
         time=record.time,
     )
-    admitted = record.decision is Decision.PASS and record.admits and not record.replay
-    admitted = admitted and not record.waivers  # what was accepted is not what is normal
-    documents = {"statistics": draft / FILE, "profiles": draft / PROFILE} if admitted else {}
+    documents = {kind: draft / name for name, kind in KEPT.items()} if record.normal else {}
     kept = {kind: path.read_bytes() for kind, path in documents.items() if path.is_file()}
     stands = ledger.append(
         request.ledger, entry, written, request.key, kept, since=record.checkpoint

@@ -141,8 +141,8 @@ class _Pool:
         """What was found, unless too much would come out of it: rules take time for what does."""
         if found.unpacked > self.room:
             told = f"it unpacks to {found.unpacked // MIB} MiB as rules count it"
-            of = f"the data may to {self.room // MIB} MiB more; for larger data raise {MEMORY}"
-            return _unreadable(name, f"{told}, and {of}")
+            left = f"of {self.room // MIB} MiB that are left for this data"
+            return _unreadable(name, f"{told}, {left}; for larger data raise {MEMORY}")
         self.room -= found.unpacked
         return found
 
