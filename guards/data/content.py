@@ -31,13 +31,12 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
 
 from guards.data.dataset import Dataset, Shard
-from guards.data.stream import frames
+from guards.data.stream import parts
 from guards.digest import Digest, canonical_json
 from guards.errors import Unreadable
 
@@ -61,8 +60,7 @@ def content_digest(dataset: Dataset, shard: Shard) -> Digest:
         Unreadable: a column is of a kind that has no canonical form.
     """
     with Rows() as rows:
-        alone = replace(dataset, shards=(replace(shard, start=0),))
-        for frame in frames(alone, list(dataset.schema), _BATCH):
+        for frame in parts(dataset, shard, list(dataset.schema), _BATCH):
             rows.add(frame.to_arrow())
         return rows.digest(dataset.schema)
 

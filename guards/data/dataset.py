@@ -25,6 +25,7 @@ from guards.data.decoding import (
     Problem,
     file_of,
     form_of,
+    glance,
     lazy_file,
     named,
     streamed,
@@ -240,6 +241,24 @@ def open_dataset(
         roles=infer_roles(schema, given) if roles is None else _held(roles, schema),
         problems=tuple(sorted(problems, key=lambda problem: problem.path.encode())),
         unpacked=sum(probed.unpacked for probed in read.values()),
+    )
+
+
+def open_alone(root: Path, name: str) -> Dataset:
+    """One table whose rows nobody counted yet, for a process that is itself apart and reads it.
+
+    Raises:
+        Unreadable: it is none, or its columns cannot be told.
+    """
+    found = glance(root, name)
+    if isinstance(found, Problem):
+        raise Unreadable(f"{printable(found.path)}: {found.message}")
+    schema = _common_schema([found])
+    return Dataset(
+        root=root,
+        shards=(Shard(path=name, format=found.format, rows=0, start=0),),
+        schema={column: str(dtype) for column, dtype in schema.items()},
+        roles=infer_roles(schema),
     )
 
 
