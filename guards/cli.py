@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.never_choke()
     words = sys.argv[1:] if argv is None else list(argv)
     form = _form(words)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    _leave_on_signals()
     try:
         try:
             return _carried_out(words, form)
@@ -74,6 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # what was told did not arrive, so nothing is what was answered
         console.unwritten(error)
         return UNDELIVERED
+
+
+def _leave_on_signals() -> None:
+    """End as by an error, so that no private copy of data stays behind; a nohup is respected."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
 
 
 def _carried_out(words: Sequence[str], form: str) -> int:

@@ -245,7 +245,9 @@ def open_dataset(
 
 
 def open_alone(root: Path, name: str) -> Dataset:
-    """One table whose rows nobody counted yet, for a process that is itself apart and reads it.
+    """One table that nobody read yet, for a process that is itself apart and reads it once.
+
+    Its rows are those that the file declares, 0 where it declares none.
 
     Raises:
         Unreadable: it is none, or its columns cannot be told.
@@ -256,7 +258,7 @@ def open_alone(root: Path, name: str) -> Dataset:
     schema = _common_schema([found])
     return Dataset(
         root=root,
-        shards=(Shard(path=name, format=found.format, rows=0, start=0),),
+        shards=(Shard(path=name, format=found.format, rows=found.rows, start=0),),
         schema={column: str(dtype) for column, dtype in schema.items()},
         roles=infer_roles(schema),
     )

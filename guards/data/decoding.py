@@ -106,7 +106,9 @@ def _looked_at(root: Path, name: str, *, through: bool) -> Probed | Problem:
         schema = frame.collect_schema()
         if told := _unfit_names(form, schema):
             return Problem(code="unreadable-file", path=name, message=told)
-        return _counted(form, frame, schema) if through else Probed(form, 0, schema, 0)
+        return (
+            _counted(form, frame, schema) if through else Probed(form, _declared(path), schema, 0)
+        )
     except MemoryError:
         told = "decoding it takes more memory than is allowed"
         return Problem(code="unreadable-file", path=name, message=told)
@@ -114,6 +116,14 @@ def _looked_at(root: Path, name: str, *, through: bool) -> Probed | Problem:
         return Problem(code="unreadable-file", path=name, message=_first_line(error))
     except pl.exceptions.PanicException as error:
         return Problem(code="unreadable-file", path=name, message=_first_line(error))
+
+
+def _declared(path: Path) -> int:
+    """The rows that the footer of a Parquet file declares; 0 for other files."""
+    import pyarrow.parquet as pq
+
+    parquet = form_of(path.name) == "parquet"
+    return int(pq.read_metadata(path).num_rows) if parquet else 0
 
 
 def _unfit_names(form: str, schema: Schema) -> str:

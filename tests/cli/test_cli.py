@@ -793,6 +793,38 @@ def make_slow(shell):
     shell.ok(SIGN.replace("a/b", "acme/x"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_scan_that_is_ended_leaves_no_copy_of_the_data(shell, number):
+    """Not even when the terminal is closed, or the service stopped, in the midst of copying."""
+    make_slow(shell)
+    private = shell.home / "tmp"
+    private.mkdir()
+    with subprocess.Popen(
+        shell.command(f"{SCAN} --out r"),
+        cwd=shell.home,
+        env={**shell.env, "TMPDIR": str(private)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (number, signal.SIGINT)],
+    ) as running:
+        deadline = time.monotonic() + 60
+        while not list(private.rglob("data/*")) and time.monotonic() < deadline:
+            assert running.poll() is None
+            time.sleep(0.002)
+        running.send_signal(number)
+        assert running.wait(timeout=60) == 128 + number
+    assert list(private.iterdir()) == []
+
+
+def test_a_nohup_is_respected(shell):
+    code = (
+        "import signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from guards.cli import main\nassert main(['trust', 'explain', 'x', '--trust', 'y']) == 2\n"
+        "assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=shell.env, cwd=shell.home, check=True)
+
+
 def test_an_interrupted_scan_leaves_no_half_written_run(shell, tmp_path):
     make_slow(shell)
     shell.env["TMPDIR"] = str(tmp_path / "private")
