@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from guards.allowance import Allowance
 from guards.budget import alphas
 from guards.data.case import Case
 from guards.data.profile import Profile, to_bytes
@@ -41,6 +42,7 @@ class Made:
     verdict: Verdict
     examinations: tuple[Examination, ...]
     explanation: Explanation | None = None
+    profile: Profile | None = None
     waivers: Waivers = field(default_factory=Waivers)
 
 
@@ -60,8 +62,8 @@ def write_run(
     write_atomically(out / "report.json", canonical_json(report) + b"\n")
     write_atomically(out / "policy.json", canonical_json(made.policy.document))
     write_atomically(out / FILE, canonical_json(statistics(made.examinations)))
-    if (profile := _profile(made.case)) is not None:
-        write_atomically(out / PROFILE, to_bytes(profile))
+    if made.profile is not None:
+        write_atomically(out / PROFILE, to_bytes(made.profile))
     if made.manifest is not None:
         write_atomically(out / "manifest.json", made.manifest)
         copy_listing(made.manifest, out / "manifest.json")
@@ -83,14 +85,15 @@ def _bindings(out: Path) -> Mapping[str, str]:
     return {str(path.relative_to(out)): Digest.of(path.read_bytes()).hex for path in files}
 
 
-def _profile(case: Case) -> Profile | None:
+def profile_of_run(case: Case, time_left: Allowance) -> Profile | None:
     """What the data looked like; None for data of pictures alone, and for what cannot be read."""
     dataset = case.opened
     # Of pictures alone that would be another pass over all of them.
     if dataset is None or all(source_of(n) == dataset.roles.image for n in told_apart(dataset)):
         return None
     try:
-        return case.survey.profile
+        with time_left.watched():
+            return case.survey.profile
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a panic inside polars is no Exception, and the rules have told of it

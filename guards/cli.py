@@ -11,8 +11,9 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from guards import console
 from guards._version import __version__
@@ -35,7 +36,11 @@ from guards.commands import (
 )
 from guards.errors import GuardError, UsageError
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 INTERRUPTED = 130
+UNDELIVERED = 1
 _COMMANDS = (
     keys,
     trust,
@@ -60,7 +65,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.never_choke()
     words = sys.argv[1:] if argv is None else list(argv)
     form = _form(words)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    _leave_on_signals()
+    try:
+        try:
+            return _carried_out(words, form)
+        finally:
+            console.flush()
+    except OSError as error:  # what was told did not arrive, so nothing is what was answered
+        console.unwritten(error)
+        return UNDELIVERED
+
+
+def _leave_on_signals() -> None:
+    """End as by an error, so that no private copy of data stays behind; a nohup is respected."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+
+
+def _carried_out(words: Sequence[str], form: str) -> int:
+    """The exit status of a command line; OSError where what it tells cannot be written."""
     try:
         options = _parser().parse_args(words)
         status: int = options.run(options)
@@ -70,9 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.say("interrupted; nothing was written")
         return INTERRUPTED
-    except BrokenPipeError:
-        return 1
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in console.FULL:
+            raise
         console.crash(error, form)
         return 1
     return status
@@ -82,8 +106,13 @@ class _Parser(argparse.ArgumentParser):
     """Tells a wrong command line the way every other usage error is told, as JSON if asked to."""
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
+        with suppress(OSError):
+            self.print_usage(sys.stderr)
         raise UsageError(message)
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Help that cannot be written is no success, which argparse would make of it."""
+        (file or sys.stderr).write(message)
 
 
 def _form(words: Sequence[str]) -> str:

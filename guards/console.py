@@ -6,6 +6,7 @@ is no terminal, and `--quiet` are respected.
 
 from __future__ import annotations
 
+import errno
 import getpass
 import io
 import json
@@ -15,10 +16,10 @@ import time
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from guards.errors import GateRefused, GuardError, UsageError
 from guards.findings import Inapplicable, Outcome, Ran, Skipped
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # rows named for a person
 TICK = 0.1  # seconds, at least, from one look of the progress bar to the next
+# That there is no room is no defect of ours, wherever it shows.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
 COLOURS = {"PASS": "green", "QUARANTINE": "yellow", "BLOCK": "red"}
 
 
@@ -50,9 +53,37 @@ def never_choke() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def flush() -> None:
+    """Let stdout have all that was told; OSError where it does not take it.
+
+    What people cannot read on stderr is lost, and changes no answer.
+    """
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _to_nowhere(sys.stderr)
+    if sys.stdout is not None:  # None: closed before we began, by who wants no answer
+        sys.stdout.flush()
+
+
+def unwritten(error: OSError) -> None:
+    """Say why something could not be written; of a pipe that its reader closed, nothing."""
+    if not isinstance(error, BrokenPipeError):
+        say(f"cannot write: {error.strerror}; make room, and run it again")
+    _to_nowhere(sys.stdout)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """Python flushes once more as it ends, and would tell in its own way that it cannot."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def say(text: str) -> None:
-    """One line for people."""
-    print(f"toadstone: {printable(text)}", file=sys.stderr)
+    """One line for people, if anybody can read it."""
+    with suppress(OSError):
+        print(f"toadstone: {printable(text)}", file=sys.stderr)
 
 
 def result(document: Mapping[str, Any], text: str, form: str) -> None:
@@ -74,7 +105,8 @@ def error(problem: GuardError, form: str) -> None:
 
 def crash(problem: Exception, form: str) -> None:
     """Our own fault: the whole traceback, and an exit status that is no verdict."""
-    traceback.print_exception(problem, file=sys.stderr)
+    with suppress(OSError):
+        traceback.print_exception(problem, file=sys.stderr)
     say("this is a defect of toadstone, not a verdict about your data")
     if form == "json":
         print(json.dumps({"error": type(problem).__name__, "reasons": [str(problem)], "exit": 1}))
@@ -297,7 +329,8 @@ def scanned(done: Scanned, form: str, quiet: bool) -> None:
     """The verdict: a table on stderr, one line or JSON on stdout."""
     verdict = done.verdict
     if not quiet:
-        _table(done)
+        with suppress(OSError):  # that nobody can read the table does not change the verdict
+            _table(done)
     if done.released is not None:
         say(done.released.told)
     for one in done.waivers.presented:

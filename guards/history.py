@@ -183,10 +183,7 @@ def _record(directory: Path, entry: Entry, trust: Trust) -> Record:
 def _counts(record: Record, policy: Policy) -> bool:
     """Whether what passed then was looked at as today's policy demands."""
     looked = {e.rule for e in record.examinations if e.outcome in ("ran", "inapplicable")}
-    passed = record.decision is Decision.PASS and record.admits and not record.replay
-    if record.waivers:  # somebody accepted what is not normal; that does not make it so
-        return False
-    return passed and set(policy.required) <= looked
+    return record.normal and set(policy.required) <= looked
 
 
 def _profile(directory: Path, entry: Entry, record: Record) -> Profile | None:

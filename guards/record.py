@@ -7,14 +7,17 @@ until when, and where the ledger stood. Scan writes it; the gate and the page re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from guards.digest import Digest
-from guards.errors import Untrusted, UsageError
+from guards.errors import Malformed, Untrusted, UsageError
+from guards.files import read_document
 from guards.provenance.checkpoint import Checkpoint, read_checkpoint
+from guards.provenance.lines import Entry
 from guards.provenance.manifest import Name, parse_name
 from guards.provenance.signing import Envelope, make_statement, parse_envelope, signers, statement
 from guards.provenance.strictjson import Node, timestamp
@@ -22,6 +25,8 @@ from guards.provenance.trust import Trust
 from guards.provenance.waivers import SEVERITIES
 from guards.verdict import Decision
 
+# What a ledger keeps of a run beside its record, and in which directory, see `Record.normal`.
+KEPT = {"statistics.json": "statistics", "profile.json": "profiles"}
 PREDICATE = "https://toadstone.dev/scan-record/v1"
 
 
@@ -81,6 +86,16 @@ class Record:
     bindings: Mapping[str, str] = field(default_factory=dict)
     waivers: tuple[WaiverUsed, ...] = ()
 
+    @property
+    def normal(self) -> bool:
+        """Whether what was seen in this data is what later data may be held against.
+
+        It passed, under a policy that admits, by a seed that was drawn; and what somebody accepted
+        is not what is normal.
+        """
+        passed = self.decision is Decision.PASS and self.admits and not self.replay
+        return passed and not self.waivers
+
 
 def payload(record: Record) -> bytes:
     """The bytes to be signed."""
@@ -113,6 +128,36 @@ def payload(record: Record) -> bytes:
         **({"waivers": [_describe(one) for one in record.waivers]} if record.waivers else {}),
     }
     return make_statement(str(record.name), record.root.hex, PREDICATE, predicate)
+
+
+def missing_documents(directory: Path, entries: Iterable[Entry]) -> Iterator[str]:
+    """Say of each document that a ledger keeps beside its records what is gone, or was changed.
+
+    Later data is held against these, so who drops one decides what they are held against. Of a
+    record that is itself not the one logged, see `ledger.missing_records`, nothing is said.
+    """
+    for entry in entries:
+        data = read_document(directory / "records" / f"{entry.record.hex}.json")
+        if data is None or Digest.of(data) != entry.record:
+            continue
+        try:
+            record = parse(parse_envelope(data, f"record {entry.record.short}"))
+        except Malformed as error:
+            yield f"record {entry.record.short} of {entry.name} is none: {error}"
+            continue
+        for name, kind in KEPT.items() if record.normal else ():
+            if name in record.bindings:
+                told = f"{kind} of {entry.name} version {entry.version}"
+                yield from _amiss(directory / kind, record.bindings[name], told)
+
+
+def _amiss(where: Path, bound: str, told: str) -> Iterator[str]:
+    digest = Digest.parse(bound)
+    data = read_document(where / f"{digest.hex}.json")
+    if data is None:
+        yield f"the {told} are missing: {digest.short}"
+    elif Digest.of(data) != digest:
+        yield f"the {told} were changed: {digest.short}"
 
 
 def believed(data: bytes, trust: Trust, what: str, at: datetime | None = None) -> Record:

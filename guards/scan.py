@@ -17,18 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from guards._version import __version__
+from guards.allowance import Allowance, TimeSpent, allowance
 from guards.budget import settings_of
-from guards.bundle import Made, write_run
+from guards.bundle import Made, profile_of_run, write_run
 from guards.checks import run
 from guards.data.case import Case
 from guards.data.dataset import Dataset, open_dataset
 from guards.data.earlier import History
 from guards.digest import Digest
 from guards.errors import GuardError, Malformed, NothingToExamine, UsageError
-from guards.explain import explain
+from guards.explain import Explanation, explain
 from guards.files import directory_at_once, read_document, write_atomically
 from guards.findings import Examination
-from guards.history import FILE, PROFILE, About, recall
+from guards.history import About, recall
 from guards.inputs import (
     AskedModel,
     Inputs,
@@ -54,7 +55,7 @@ from guards.provenance.signing import Signer, parse_envelope
 from guards.provenance.snapshot import Look, Walked
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns, manifest_path, profile_path
-from guards.record import Examined, Record
+from guards.record import KEPT, Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.remote import Located, Remote
 from guards.text import printable
@@ -158,19 +159,21 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             trusted_root=trusted_root,
             history=_earlier(request, proof, log),
         )
-        examinations = _examine(request.policy, case, progress)
-        waivers = handed_in(request.waivers, request.trust, proof, moment)
-        verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
-        _remember(request, proof, moment)
-        made = Made(
-            case=case,
-            policy=request.policy,
-            manifest=signed,
-            verdict=verdict,
-            examinations=tuple(examinations),
-            explanation=explain(case, examinations, verdict),
-            waivers=waivers,
-        )
+        with allowance(walked.snapshot.size) as time_left:
+            examinations = _examine(request.policy, case, progress, time_left)
+            waivers = handed_in(request.waivers, request.trust, proof, moment)
+            verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
+            _remember(request, proof, moment)
+            made = Made(
+                case=case,
+                policy=request.policy,
+                manifest=signed,
+                verdict=verdict,
+                examinations=tuple(examinations),
+                explanation=_explanation(case, examinations, verdict, time_left),
+                profile=profile_of_run(case, time_left),
+                waivers=waivers,
+            )
         record = _record(request, made, moment)
         with directory_at_once(request.out) as draft:
             record, written = write_run(draft, made, record, request.dataset, request.key)
@@ -381,11 +384,23 @@ def _decode(
         return None, str(error)
 
 
-def _examine(policy: Policy, case: Case, progress: Progress) -> list[Examination]:
+def _explanation(
+    case: Case, examinations: list[Examination], verdict: Verdict, time_left: Allowance
+) -> Explanation | None:
+    try:
+        with time_left.watched():
+            return explain(case, examinations, verdict)
+    except TimeSpent:
+        return None
+
+
+def _examine(
+    policy: Policy, case: Case, progress: Progress, time_left: Allowance
+) -> list[Examination]:
     examinations = []
     for done, rule in enumerate(policy.rules):
         progress(rule, done, len(policy.rules))
-        examinations.append(run(rule, case, settings_of(policy, rule)))
+        examinations.append(run(rule, case, settings_of(policy, rule), time_left))
     progress("", len(policy.rules), len(policy.rules))
     return examinations
 
@@ -469,9 +484,7 @@ def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
         policy=record.policy,
         time=record.time,
     )
-    admitted = record.decision is Decision.PASS and record.admits and not record.replay
-    admitted = admitted and not record.waivers  # what was accepted is not what is normal
-    documents = {"statistics": draft / FILE, "profiles": draft / PROFILE} if admitted else {}
+    documents = {kind: draft / name for name, kind in KEPT.items()} if record.normal else {}
     kept = {kind: path.read_bytes() for kind, path in documents.items() if path.is_file()}
     stands = ledger.append(
         request.ledger, entry, written, request.key, kept, since=record.checkpoint

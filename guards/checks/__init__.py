@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from guards._version import __version__
+from guards.allowance import Allowance, TimeSpent, unlimited
 from guards.data import pretrained
 from guards.data.case import Case
 from guards.digest import digest_json
@@ -73,8 +74,16 @@ _SEED_USERS = frozenset(
 )
 
 
-def run(rule: str, case: Case, settings: Mapping[str, Any] | None = None) -> Examination:
-    """Ask one question of one case; never raises for anything that the data can cause."""
+def run(
+    rule: str,
+    case: Case,
+    settings: Mapping[str, Any] | None = None,
+    time_left: Allowance | None = None,
+) -> Examination:
+    """Ask one question of one case; never raises for anything that the data can cause.
+
+    A rule that is not done when the time is up has failed.
+    """
     if rule not in CHECKS:
         raise UsageError(f"unknown rule {rule!r}; known rules: {', '.join(CHECKS)}")
     module = import_module(CHECKS[rule])
@@ -83,7 +92,7 @@ def run(rule: str, case: Case, settings: Mapping[str, Any] | None = None) -> Exa
     except TypeError as error:
         raise UsageError(f"settings of rule {rule!r}: {error}") from error
     started = time.perf_counter()
-    outcome = _outcome(module, case, chosen)
+    outcome = _outcome(module, case, chosen, time_left or unlimited())
     return Examination(
         rule=rule,
         snapshot=case.snapshot.root,
@@ -99,17 +108,20 @@ def _threads() -> int:
     return int(torch.get_num_threads()) if torch is not None else 1
 
 
-def _outcome(module: Any, case: Case, settings: Any) -> Outcome:
+def _outcome(module: Any, case: Case, settings: Any, time_left: Allowance) -> Outcome:
     missing = module.NEEDS - case.roles.present
     if missing and case.opened is None and not case.roles.columns():
         return Skipped(case.closed_because or "nobody said what the columns are for")
     if missing:
         return Inapplicable(_lacking(missing, case))
     try:
-        # By the types of columns: no role says that there is one of times.
-        if hasattr(module, "inapplicable") and (why := module.inapplicable(case, settings)):
-            return Inapplicable(why)
-        return Ran(module.examine(case, settings))
+        with time_left.watched():
+            # By the types of columns: no role says that there is one of times.
+            if hasattr(module, "inapplicable") and (why := module.inapplicable(case, settings)):
+                return Inapplicable(why)
+            return Ran(module.examine(case, settings))
+    except TimeSpent:
+        return Failed(time_left.told)
     except Skip as skip:
         return Skipped(str(skip))
     except (KeyboardInterrupt, SystemExit):

@@ -49,6 +49,7 @@ def _add_proofs(actions: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_ledger(options: Options) -> int:
     from guards.provenance import ledger
+    from guards.record import missing_documents
 
     trust = load_trust(options)
     remembered = [_remembered(text, trust) for text in options.checkpoint]
@@ -56,6 +57,7 @@ def _run_ledger(options: Options) -> int:
     against = [log.objection(one) for one in remembered]
     problems = [told for told in against if told]
     problems += ledger.missing_records(options.ledger, log.entries)
+    problems += missing_documents(options.ledger, log.entries)
     console.ledger(log, problems, options)
     return 12 if problems else 0
 

@@ -29,7 +29,13 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--key", type=Path, action="append", required=True, metavar="key.pem", help="an approver's"
     )
-    parser.add_argument("--trust", type=Path, metavar="TRUST", help="refuse what it would not take")
+    parser.add_argument(
+        "--trust",
+        type=Path,
+        required=True,
+        metavar="TRUST",
+        help="says who may have signed the run, and who may waive",
+    )
     parser.add_argument("--out", type=Path, metavar="F", help="default: RUN.waiver.json")
     parser.add_argument(
         "--add", type=Path, metavar="F", help="sign this waiver too, where it takes several"
@@ -44,7 +50,8 @@ def _run_waive(options: Options) -> int:
     from guards.waiving import Wish, countersign, waive
 
     keys = [private_key(options, path) for path in options.key]
-    trust = load_trust(options) if options.trust else None
+    # Without it an approver would sign what a run of anybody says was found.
+    trust = load_trust(options)
     if options.add:
         if options.run_dir or options.rule or options.reason or options.expires or options.out:
             raise UsageError("--add signs the waiver that is there: it says what and until when")
@@ -61,8 +68,6 @@ def _run_waive(options: Options) -> int:
         )
         out = options.out or beside(options.run_dir, ".waiver.json")
         waiver = waive(options.run_dir, wish, keys, out, trust)
-    if trust is None:
-        console.say("nobody was asked who signed the run and who may waive; give --trust")
     document = {
         "waiver": str(out),
         "name": str(waiver.name),

@@ -31,13 +31,12 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
 
 from guards.data.dataset import Dataset, Shard
-from guards.data.stream import frames
+from guards.data.stream import parts
 from guards.digest import Digest, canonical_json
 from guards.errors import Unreadable
 
@@ -58,12 +57,13 @@ def content_digest(dataset: Dataset, shard: Shard) -> Digest:
     """Name the rows of one file of a table.
 
     Raises:
-        Unreadable: a column is of a kind that has no canonical form.
+        Unreadable: a column is of a kind that has no canonical form, or rows are missing.
     """
     with Rows() as rows:
-        alone = replace(dataset, shards=(replace(shard, start=0),))
-        for frame in frames(alone, list(dataset.schema), _BATCH):
+        for frame in parts(dataset, shard, list(dataset.schema), _BATCH):
             rows.add(frame.to_arrow())
+        if shard.rows and rows.count != shard.rows:
+            raise Unreadable(f"{shard.path}: {rows.count} rows, where {shard.rows} are declared")
         return rows.digest(dataset.schema)
 
 
@@ -75,6 +75,11 @@ class Rows:
         self._waiting: list[bytes] = []
         self._parts: list[IO[bytes]] = []
         self._open = ExitStack()
+
+    @property
+    def count(self) -> int:
+        """How many rows there are so far."""
+        return self._count
 
     def __enter__(self) -> Rows:
         return self

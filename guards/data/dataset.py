@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from guards.data.decoding import (
     Problem,
     file_of,
     form_of,
+    glance,
     lazy_file,
     named,
     streamed,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     Schema = Mapping[str, pl.DataType]
 
 _CALENDAR = (-718_797, 2_932_531)  # days since 1970: the years 2 to 9998, so that zones fit too
+_NEAR = 32 << 20  # bytes of small columns that are read together
 LONGEST = 200  # characters of the name of a class or source
 
 
@@ -62,13 +64,20 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Readable shards of one schema, in byte order of their paths."""
+    """Readable shards of one schema, in byte order of their paths.
+
+    `unpacked` is what their values weigh, see `guards.data.unpacked`; 0 where nobody counted.
+    """
 
     root: Path
     shards: tuple[Shard, ...]
     schema: Mapping[str, str]
     roles: Roles
     problems: tuple[Problem, ...] = ()
+    unpacked: int = 0
+    _near: dict[int, pl.DataFrame] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def rows(self) -> int:
@@ -112,7 +121,27 @@ class Dataset:
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of every row, in global row order."""
+        if len(columns) == 1 and (near := self._neighbours(columns[0])) is not None:
+            return near.select(named(columns))
         return self.columns(*columns).collect()
+
+    def _neighbours(self, column: str) -> pl.DataFrame | None:
+        """A column with those beside it, where they are small; the last ones asked for are kept.
+
+        Rules go from column to column, and each file would be opened, or parsed whole, for each.
+        """
+        names = list(self.schema)
+        many = _NEAR * len(names) // max(self.unpacked, 1) if self.unpacked else 0
+        if many < 2 or column not in self.schema:
+            return None
+        start = names.index(column) // many * many
+        if start not in self._near:
+            read = self.columns(*names[start : start + many]).collect()
+            self._near.clear()
+            if read.estimated_size() > 4 * _NEAR:
+                return read
+            self._near[start] = read
+        return self._near[start]
 
     def locate(self, rows: Sequence[int] | np.ndarray) -> pl.DataFrame:
         """Say which rows these are: `row, row_id, file, row_in_file, row_digest, label`.
@@ -211,6 +240,27 @@ def open_dataset(
         schema={column: str(dtype) for column, dtype in schema.items()},
         roles=infer_roles(schema, given) if roles is None else _held(roles, schema),
         problems=tuple(sorted(problems, key=lambda problem: problem.path.encode())),
+        unpacked=sum(probed.unpacked for probed in read.values()),
+    )
+
+
+def open_alone(root: Path, name: str) -> Dataset:
+    """One table that nobody read yet, for a process that is itself apart and reads it once.
+
+    Its rows are those that the file declares, 0 where it declares none.
+
+    Raises:
+        Unreadable: it is none, or its columns cannot be told.
+    """
+    found = glance(root, name)
+    if isinstance(found, Problem):
+        raise Unreadable(f"{printable(found.path)}: {found.message}")
+    schema = _common_schema([found])
+    return Dataset(
+        root=root,
+        shards=(Shard(path=name, format=found.format, rows=found.rows, start=0),),
+        schema={column: str(dtype) for column, dtype in schema.items()},
+        roles=infer_roles(schema),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from guards.data.unpacked import unpacked
 from guards.text import printable
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _SEPARATORS = frozenset(";\t|")
 _GROUPS, _UNPACKED, _VALUES, _RATIO = 100_000, 1 << 33, 1 << 33, 1000
 # For the count and the row number beside people's columns, whose names may not hold a NUL.
 ROWS = "\0rows"
+_UNPACKS = "\0unpacked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +65,28 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What one readable file turned out to hold."""
+    """What one readable file turned out to hold; `unpacked` as `guards.data.unpacked` counts."""
 
     format: str
     rows: int
     schema: Schema
+    unpacked: int
 
 
 def probe(root: Path, name: str) -> Probed | Problem:
     """Decode one file from end to end, holding little of it; say what is in it or why not."""
+    return _looked_at(root, name, through=True)
+
+
+def glance(root: Path, name: str) -> Probed | Problem:
+    """The format and the columns of a file, of whose rows none is read that need not be.
+
+    It is for a process that decodes the file itself, and has bounds of its own.
+    """
+    return _looked_at(root, name, through=False)
+
+
+def _looked_at(root: Path, name: str, *, through: bool) -> Probed | Problem:
     import polars as pl
     import pyarrow as pa
 
@@ -84,21 +99,16 @@ def probe(root: Path, name: str) -> Probed | Problem:
             return Problem(code="zero-rows", path=name, message="the file is empty")
         if form in UNTYPED and (disguise := _disguise(path)):
             return Problem(code="unreadable-file", path=name, message=f"the file is {disguise}")
-        if form == "parquet" and (told := _decode_parquet(path)):
+        if form == "parquet" and (told := _decode_parquet(path, through=through)):
             return Problem(code="unreadable-file", path=name, message=told)
         form = "ipc-stream" if form == "ipc" and _is_stream(path) else form
         frame = lazy_file(path, form)
         schema = frame.collect_schema()
-        if any("\0" in column for column in schema):
-            told = "the name of a column holds a NUL"
+        if told := _unfit_names(form, schema):
             return Problem(code="unreadable-file", path=name, message=told)
-        if form == "csv" and len(schema) == 1 and _SEPARATORS & set(*schema):
-            told = "the columns are separated by something else than a comma"
-            return Problem(code="unreadable-file", path=name, message=told)
-        counted = frame.select(pl.len().alias(ROWS), pl.all().null_count()).collect(
-            engine="streaming"
+        return (
+            _counted(form, frame, schema) if through else Probed(form, _declared(path), schema, 0)
         )
-        return Probed(form, counted[ROWS][0] if len(schema) else 0, schema)
     except MemoryError:
         told = "decoding it takes more memory than is allowed"
         return Problem(code="unreadable-file", path=name, message=told)
@@ -108,6 +118,33 @@ def probe(root: Path, name: str) -> Probed | Problem:
         return Problem(code="unreadable-file", path=name, message=_first_line(error))
 
 
+def _declared(path: Path) -> int:
+    """The rows that the footer of a Parquet file declares; 0 for other files."""
+    import pyarrow.parquet as pq
+
+    parquet = form_of(path.name) == "parquet"
+    return int(pq.read_metadata(path).num_rows) if parquet else 0
+
+
+def _unfit_names(form: str, schema: Schema) -> str:
+    """What is wrong with the names of the columns, or nothing."""
+    if any("\0" in column for column in schema):
+        return "the name of a column holds a NUL"
+    if form == "csv" and len(schema) == 1 and _SEPARATORS & set(*schema):
+        return "the columns are separated by something else than a comma"
+    return ""
+
+
+def _counted(form: str, frame: pl.LazyFrame, schema: Schema) -> Probed:
+    import polars as pl
+
+    weight = unpacked(schema).alias(_UNPACKS)
+    counted = frame.select(pl.len().alias(ROWS), weight, pl.all().null_count()).collect(
+        engine="streaming"
+    )
+    return Probed(form, counted[ROWS][0] if len(schema) else 0, schema, counted[_UNPACKS][0])
+
+
 def _disguise(path: Path) -> str:
     """What a text file is instead, or nothing."""
     with path.open("rb") as file:
@@ -115,8 +152,8 @@ def _disguise(path: Path) -> str:
     return next((told for magic, told in _DISGUISES.items() if start.startswith(magic)), "")
 
 
-def _decode_parquet(path: Path) -> str:
-    """Read every page; footers and statistics alone would vouch for pages that are damaged.
+def _decode_parquet(path: Path, *, through: bool) -> str:
+    """Read every page, `through`: footers and statistics alone would vouch for damaged pages.
 
     What the footer declares is looked at first; says why the pages were not read, if they were not.
     """
@@ -124,7 +161,7 @@ def _decode_parquet(path: Path) -> str:
 
     with pq.ParquetFile(path) as file:
         told = _beyond_all(file.metadata, path.stat().st_size)
-        for _ in () if told else file.iter_batches(batch_size=8192):
+        for _ in file.iter_batches(batch_size=8192) if through and not told else ():
             pass
     return told
 

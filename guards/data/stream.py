@@ -33,7 +33,7 @@ def frames(
     held: list[pl.DataFrame] = []
     done, waiting, end = 0, 0, next(ends, 0)
     for shard in dataset.shards:
-        for part in _parts(dataset, shard, columns, size):
+        for part in parts(dataset, shard, columns, size):
             held.append(part)
             waiting += part.height
             while waiting and done + waiting >= end:
@@ -44,10 +44,10 @@ def frames(
                 done, end = end, next(ends, dataset.rows + 1)
 
 
-def _parts(
+def parts(
     dataset: Dataset, shard: Shard, columns: Sequence[str], size: int
 ) -> Iterator[pl.DataFrame]:
-    """One shard's columns, at most some `size` rows at a time."""
+    """One shard's columns, at most some `size` rows at a time, to the end of the file."""
     import polars as pl
 
     names = list(columns)

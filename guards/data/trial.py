@@ -2,9 +2,10 @@
 
 A file of some kilobytes may unpack to terabytes, take hours, or find a fault in the C code of a
 decoder. So each data file is decoded once, from end to end, by a child process whose memory and
-processor time are limited and which can write no file; that it came to an end there is what lets it
-be decoded here. A file at which the child dies is a :class:`Problem` like any other damage. One
-child serves all files of a process and is started anew when it has died.
+processor time are limited and which can write no file. That it came to an end there, and that what
+came out is not beyond all measure, is what lets it be decoded here. A file at which the child dies
+is a :class:`Problem` like any other damage, and so is one that unpacks to too much. One child
+serves all files of a process and is started anew when it has died.
 
 It is no jail: whoever takes over the child has the rights of who runs toadstone. What comes back
 is therefore parsed as a stranger's word. macOS limits the processor time, not the memory.
@@ -39,33 +40,45 @@ _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from guards.data.trial import serve; serve()"
 )
+_MOST = 4096 * MIB  # of what unpacks, where nobody says more
 _LONGEST = 64 * MIB  # of an answer; a schema of 100,000 columns is below 10 MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What decoding one file may cost.
+    """What decoding may cost.
 
-    `memory` is in bytes; the processor has `seconds`, and one more for each of `rate` bytes of the
-    file; the clock allows four times that.
+    `memory` is in bytes. For a file the processor has `seconds`, and one more for each of `rate`
+    bytes of it; the clock allows four times that; all files together have the seconds of `slow`
+    such files beside those for their bytes. All files of a dataset together may unpack to `most`
+    bytes as :mod:`guards.data.unpacked` counts them, or to `ratio` times their own if that is more.
     """
 
     memory: int
     seconds: float = 60
     rate: int = MIB
+    slow: int = 10
+    most: int = _MOST
+    ratio: int = 1000
 
-    def allowance(self, size: int) -> int:
-        """Whole seconds of the processor for a file of so many bytes."""
-        return math.ceil(self.seconds + size / self.rate)
+    def allowance(self, size: int) -> float:
+        """Seconds of the processor for a file of so many bytes."""
+        return self.seconds + size / self.rate
 
 
 def default_limits() -> Limits:
-    """Half of the machine's memory, at least 2 GiB, or what TOADSTONE_DECODE_MIB says."""
+    """Half of the machine's memory, at least 2 GiB, or what TOADSTONE_DECODE_MIB says.
+
+    That much may come out, too, but not more than 4 GiB where nothing is said.
+    """
     told = os.environ.get(MEMORY, "")
     if told and not (told.isascii() and told.isdigit() and int(told)):
         raise UsageError(f"{MEMORY}={told[:40]!r}: must be a whole number of MiB")
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return Limits(memory=int(told) * MIB if told else max(2048 * MIB, half))
+    if told:
+        return Limits(memory=int(told) * MIB, most=int(told) * MIB)
+    memory = max(2048 * MIB, half)
+    return Limits(memory=memory, most=min(memory, _MOST))
 
 
 def decode_apart(
@@ -75,11 +88,8 @@ def decode_apart(
 
     Files of no format that is examined are told without being opened.
     """
-    allowed = limits or default_limits()
-    return {
-        name: probe(root, name) if form_of(name) is None else _decode_apart(root, name, allowed)
-        for name in names
-    }
+    pool = _Pool.of(root, names := list(names), limits or default_limits())
+    return {name: pool.decode(name) for name in names}
 
 
 def stop() -> None:
@@ -91,16 +101,50 @@ def stop() -> None:
                 child.process.communicate()
 
 
-def _decode_apart(root: Path, name: str, limits: Limits) -> Probed | Problem:
-    try:
-        size = file_of(root, name).stat().st_size
-    except OSError as error:
-        return _unreadable(name, f"{type(error).__name__}: {error.strerror}")
-    with _LOCK:
-        answer = _living(limits.memory).ask(str(root.absolute()), name, limits.allowance(size))
-    if isinstance(answer, str):
-        return _unreadable(name, f"{answer}; see {MEMORY}" if "memory" in answer else answer)
-    return _parsed(name, answer)
+@dataclass(slots=True)
+class _Pool:
+    """What is left for the files of one dataset: of the processor's time, and of what unpacks."""
+
+    root: Path
+    limits: Limits
+    seconds: float
+    room: int
+
+    @classmethod
+    def of(cls, root: Path, names: Iterable[str], limits: Limits) -> _Pool:
+        paths = (file_of(root, name) for name in names if form_of(name) is not None)
+        size = sum(path.stat().st_size for path in paths if path.is_file())
+        seconds = limits.slow * limits.seconds + size / limits.rate
+        return cls(root, limits, seconds, max(limits.most, limits.ratio * size))
+
+    def decode(self, name: str) -> Probed | Problem:
+        """Decode one file elsewhere, as far as the pool goes."""
+        if form_of(name) is None:
+            return probe(self.root, name)
+        try:
+            size = file_of(self.root, name).stat().st_size
+        except OSError as error:
+            return _unreadable(name, f"{type(error).__name__}: {error.strerror}")
+        seconds = min(self.seconds, self.limits.allowance(size))
+        if seconds <= 0:
+            return _unreadable(name, "the files before it took all the time there is for decoding")
+        with _LOCK:
+            child = _living(self.limits.memory)
+            answer, spent = child.ask(str(self.root.absolute()), name, math.ceil(seconds))
+        self.seconds -= spent
+        if isinstance(answer, str):
+            return _unreadable(name, f"{answer}; see {MEMORY}" if "memory" in answer else answer)
+        found = _parsed(name, answer)
+        return self._fitted(name, found) if isinstance(found, Probed) else found
+
+    def _fitted(self, name: str, found: Probed) -> Probed | Problem:
+        """What was found, unless too much would come out of it: rules take time for what does."""
+        if found.unpacked > self.room:
+            told = f"it unpacks to {found.unpacked // MIB} MiB as rules count it"
+            left = f"of {self.room // MIB} MiB that are left for this data"
+            return _unreadable(name, f"{told}, {left}; for larger data raise {MEMORY}")
+        self.room -= found.unpacked
+        return found
 
 
 def _unreadable(name: str, told: str) -> Problem:
@@ -115,8 +159,11 @@ def _parsed(name: str, answer: dict[str, Any]) -> Probed | Problem:
         if "code" in answer:
             return Problem(code=str(answer["code"]), path=name, message=str(answer["message"]))
         schema = pl.read_ipc_stream(io.BytesIO(base64.b64decode(answer["schema"]))).schema
-        return Probed(str(answer["format"]), int(answer["rows"]), schema)
-    except (KeyError, ValueError, TypeError, OSError, pl.exceptions.PolarsError):
+        rows, unpacked = int(answer["rows"]), int(answer["unpacked"])
+        if min(rows, unpacked) < 0:
+            raise ValueError
+        return Probed(str(answer["format"]), rows, schema, unpacked)
+    except (KeyError, ValueError, TypeError, OSError, OverflowError, pl.exceptions.PolarsError):
         return _unreadable(name, "the process that decoded it did not answer as it should")
 
 
@@ -125,14 +172,21 @@ _LOCK = threading.RLock()
 
 @dataclass(slots=True)
 class _Child:
-    """A process that decodes one file after another, and what it was started with."""
+    """A process that decodes one file after another, and what it was started with.
+
+    `spent` is the time of the processor that it took for the files so far.
+    """
 
     process: subprocess.Popen[bytes]
     memory: int
     parent: int
+    spent: float = 0.0
 
-    def ask(self, root: str, name: str, seconds: int) -> dict[str, Any] | str:
-        """What is in a file, or why there is no answer. Without one the child is no more."""
+    def ask(self, root: str, name: str, seconds: int) -> tuple[dict[str, Any] | str, float]:
+        """What is in a file, or why there is no answer, and the seconds of the processor it took.
+
+        Without an answer the child is no more.
+        """
         request = json.dumps({"root": root, "name": name, "seconds": seconds}).encode() + b"\n"
         ends = time.monotonic() + 4 * seconds
         try:
@@ -145,14 +199,18 @@ class _Child:
             self.process.kill()
             raise
 
-    def _understood(self, line: bytes, late: bool, seconds: int) -> dict[str, Any] | str:
+    def _understood(
+        self, line: bytes, late: bool, seconds: int
+    ) -> tuple[dict[str, Any] | str, float]:
         if line.endswith(b"\n"):
-            with suppress(ValueError):
+            with suppress(ValueError, TypeError, AttributeError, RecursionError):
                 answer = json.loads(line)
-                if isinstance(answer, dict):
-                    return answer
+                before, self.spent = self.spent, float(answer.get("spent", self.spent))
+                return answer, max(0.0, self.spent - before)
         self.process.kill()
-        return _epitaph(self.process.wait(), late, seconds, self.memory)
+        ended, status = _processor_of_the_dead(), self.process.wait()
+        spent = _processor_of_the_dead() - ended - self.spent
+        return _epitaph(status, late, seconds, self.memory), max(0.0, spent)
 
     def _answer(self, ends: float) -> Iterator[bytes]:
         """The pieces of one line, until it ends, or the child does, or the time."""
@@ -202,6 +260,12 @@ def _started(memory: int) -> _Child:
     return _Child(process, memory, os.getpid())
 
 
+def _processor_of_the_dead() -> float:
+    """The seconds of the processor that children took that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _epitaph(status: int, late: bool, seconds: int, memory: int) -> str:
     """Why a child died, as far as its exit status tells."""
     if late or status == -signal.SIGXCPU:
@@ -230,7 +294,8 @@ def serve() -> None:
     for line in sys.stdin.buffer:
         asked = json.loads(line)
         _limit_processor(asked["seconds"])
-        answers.write(json.dumps(_answer(Path(asked["root"]), asked["name"])).encode() + b"\n")
+        answer = _answer(Path(asked["root"]), asked["name"]) | {"spent": _processor_of_this()}
+        answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 
 
@@ -244,12 +309,16 @@ def limit(what: int, most: int) -> None:
 
 def _limit_processor(seconds: int) -> None:
     """So many seconds from now on; the kernel ends what takes longer."""
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    soft = math.ceil(spent.ru_utime + spent.ru_stime) + seconds
+    soft = math.ceil(_processor_of_this()) + seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _processor_of_this() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def _answer(root: Path, name: str) -> dict[str, Any]:
@@ -261,4 +330,5 @@ def _answer(root: Path, name: str) -> dict[str, Any]:
     held = io.BytesIO()
     pl.DataFrame(schema=found.schema).write_ipc_stream(held)
     schema = base64.b64encode(held.getvalue()).decode()
-    return {"format": found.format, "rows": found.rows, "schema": schema}
+    about = {"format": found.format, "rows": found.rows, "unpacked": found.unpacked}
+    return {**about, "schema": schema}

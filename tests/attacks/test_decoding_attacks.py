@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -20,14 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import guards
+from guards import allowance
 from guards.data import decoding, trial
 from guards.data.dataset import open_dataset
 from guards.data.decoding import Probed, Problem
 from guards.data.trial import MIB, Limits, decode_apart
 from guards.errors import Unreadable, UsageError
+from guards.findings import Failed
 from guards.verdict import load_policy
 
-LITTLE = Limits(memory=700 * MIB)
+LITTLE = Limits(memory=700 * MIB, most=700 * MIB)
 
 
 def ordinary(home: Path) -> None:
@@ -81,8 +85,62 @@ def test_what_takes_too_long_is_ended(tmp_path):
         for _ in range(48):
             writer.write_table(table)
     assert (tmp_path / "long.parquet").stat().st_size < 2 * MIB
-    least = Limits(memory=LITTLE.memory, seconds=0, rate=1 << 40)
+    least = Limits(memory=LITTLE.memory, seconds=0.5, rate=1 << 40)
     assert "more than 1 seconds of the processor" in told(tmp_path, "long.parquet", least)
+
+
+def constant(path: Path, rows: int, text: str) -> None:
+    """So many rows of one text, in a file of next to no bytes."""
+    words = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), [text])
+    pq.write_table(pa.table({"x": words}), path, store_schema=False)
+
+
+def test_a_little_file_that_unpacks_to_too_much_text_is_told(tmp_path):
+    """Memory and time suffice to decode it once; rules would read its words for many minutes."""
+    constant(tmp_path / "long.parquet", 12_000, "x y " * 1250)
+    assert (tmp_path / "long.parquet").stat().st_size < 100_000
+    said = told(tmp_path, "long.parquet")
+    assert "unpacks to 915 MiB as rules count it" in said
+    assert f"raise {trial.MEMORY}" in said
+
+
+def test_what_compresses_as_well_and_is_no_text_is_read(tmp_path):
+    """Ten million equal short words and numbers, a thousand in each byte, as tables have them."""
+    constant(tmp_path / "short.parquet", 10_000_000, "United States")
+    frame = pl.LazyFrame({"x": [0.0]}).select(pl.col("x").repeat_by(10_000_000).explode())
+    frame.sink_parquet(tmp_path / "zeros.parquet")
+    assert (tmp_path / "zeros.parquet").stat().st_size < 100_000
+    found = decode_apart(tmp_path, ["short.parquet", "zeros.parquet"], LITTLE)
+    assert [one.rows for one in found.values() if isinstance(one, Probed)] == [10_000_000] * 2
+
+
+def test_many_little_files_share_one_room(tmp_path):
+    for name in "abc":
+        constant(tmp_path / f"{name}.parquet", 5_000, "x y " * 1250)
+    found = decode_apart(tmp_path, ["a.parquet", "b.parquet", "c.parquet"], LITTLE)
+    assert isinstance(found["a.parquet"], Probed)
+    last = found["c.parquet"]
+    assert isinstance(last, Problem)
+    assert "unpacks to 381 MiB" in last.message
+
+
+def test_many_slow_files_share_one_time(tmp_path):
+    """Each could be decoded in the time of one; together they would take all day."""
+    for place in range(8):
+        constant(tmp_path / f"{place}.parquet", 2_000_000, "x" * 200)
+    short = Limits(memory=LITTLE.memory, seconds=0.2, rate=1 << 40, slow=2, most=1 << 50)
+    names = [f"{place}.parquet" for place in range(8)]
+    found = list(decode_apart(tmp_path, names, short).values())
+    assert isinstance(found[-1], Problem)
+    assert "the files before it took all the time" in found[-1].message
+
+
+def test_a_file_that_is_large_may_unpack_to_more(tmp_path):
+    ordinary(tmp_path)
+    little = Limits(memory=LITTLE.memory, most=10, ratio=0)
+    assert isinstance(decode_apart(tmp_path, ["good.parquet"], little)["good.parquet"], Problem)
+    by_size = Limits(memory=LITTLE.memory, most=10, ratio=1)
+    assert isinstance(decode_apart(tmp_path, ["good.parquet"], by_size)["good.parquet"], Probed)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +262,9 @@ def test_a_fork_has_a_child_of_its_own(tmp_path):
         b'{"format":1}\n',
         b"{}\n",
         b'{"rows":"x","format":"csv","schema":"AAAA"}\n',
+        b'{"spent":"x"}\n',
+        b'{"spent":1e999}\n',
+        b'{"spent":-1e999,"rows":-1,"unpacked":-5}\n',
     ],
 )
 def test_a_child_that_was_taken_over_is_a_stranger(tmp_path, answer):
@@ -248,6 +309,27 @@ def test_a_bomb_is_not_signed_and_blocks_the_scan_that_meets_it(spine, monkeypat
     found = [one for e in report["examinations"] for one in e.get("findings", ())]
     assert not scanned.verdict
     assert any("bomb.parquet" in json.dumps(one) for one in found)
+
+
+def test_rules_that_take_too_long_have_failed_and_those_after_them_are_not_begun(
+    tmp_path, monkeypatch
+):
+    """A second for a table at which one rule takes a dozen; the run is written all the same."""
+    rng = random.Random(0)
+    home = tmp_path / "wide"
+    home.mkdir()
+    lines = [",".join(str(rng.random()) for _ in range(1500)) + f",{'ab'[n % 2]}" for n in range(9)]
+    names = ",".join(f"x{place}" for place in range(1500)) + ",label"
+    (home / "a.csv").write_text("\n".join([names, *lines]) + "\n")
+    monkeypatch.setattr(allowance, "RATE", 1 << 40)
+    monkeypatch.setenv(allowance.SECONDS, "1")
+    done = guards.scan(home, policy="default", out=tmp_path / "run")
+    failed = {e.rule: e.outcome.error for e in done.examinations if isinstance(e.outcome, Failed)}
+    assert allowance.SECONDS in failed["labels"]
+    assert ("labels", "failed") in [(why.rule, why.code) for why in done.verdict.reasons]
+    assert (tmp_path / "run" / "report.html").exists()
+    assert not (tmp_path / "run" / "profile.json").exists()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_every_kind_of_column_comes_back_as_it_was(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import guards
 from guards import reencoded
 from guards.cli import main
+from guards.data import trial
 from guards.errors import UsageError
 from guards.provenance.manifest import parse
 from guards.provenance.signing import parse_envelope
@@ -115,6 +116,35 @@ def test_what_takes_too_much_is_told_as_changed(signed, monkeypatch):
     assert reencoded.contents(signed.data, ["b.parquet"], {})
     monkeypatch.setattr(reencoded, "MOST_SECONDS", 0)
     assert reencoded.contents(signed.data, ["b.parquet"], {}) == {}
+
+
+def test_each_file_is_decoded_once_and_by_no_second_process(signed, monkeypatch):
+    """The process of `guards.data.trial`, which would decode it first, refuses such a limit."""
+    FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
+    monkeypatch.setenv(trial.MEMORY, "none")
+    assert reencoded.contents(signed.data, ["a.csv", "b.parquet"], {}).keys() == {
+        "a.csv",
+        "b.parquet",
+    }
+
+
+def test_a_footer_that_declares_rows_which_are_not_there_is_no_encoding_of_the_claimed_ones(signed):
+    path = signed.data / "b.parquet"
+    FRAME.reverse().write_parquet(path, row_group_size=50)
+    data = path.read_bytes()
+    lie = data.replace(b"\x16\x50", b"\x16\x52")  # 40 and 41 as zigzag varints
+    assert lie != data
+    path.write_bytes(lie)
+    assert {code for code, _ in signed.told()} <= {"changed-file", "truncated-file", "grown-file"}
+
+
+def test_many_files_share_the_time_of_one(signed, monkeypatch):
+    """A thousand files that take ten minutes each would keep a verifier for a week."""
+    paths = [f"{place}.parquet" for place in range(50)]
+    for path in paths:
+        FRAME.write_parquet(signed.data / path)
+    monkeypatch.setattr(reencoded, "MOST_SECONDS", 1)
+    assert len(reencoded.contents(signed.data, paths, {})) < 50
 
 
 def test_the_child_is_not_taken_from_where_we_stand(signed, tmp_path, monkeypatch):

@@ -731,6 +731,66 @@ def test_a_pipe_that_closes_early_is_no_verdict(shell):
     assert done.returncode not in (2, 3, 11, 12)
 
 
+def told_to(shell, line, unbuffered="", **streams):
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    env = {**shell.env, "PYTHONUNBUFFERED": unbuffered}
+    command = shell.command(line)
+    return subprocess.run(command, cwd=shell.home, env=env, text=True, check=False, **given)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+class TestNoRoomForTheAnswer:
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "verify data --trust trust",
+            "verify data --trust trust --format json",
+            "verify nothing --trust trust --format json",
+            "frobnicate --format json",
+            "--help",
+            "--version",
+        ],
+    )
+    def test_it_is_told_in_a_line_and_is_no_answer(self, shell, line, unbuffered):
+        """Neither a PASS nor a traceback nor a defect, however Python buffers what it prints."""
+        with Path("/dev/full").open("w") as full:
+            done = told_to(shell, line, unbuffered, stdout=full)
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert last == (
+            "toadstone: cannot write: No space left on device; make room, and run it again"
+        )
+        assert "Traceback" not in done.stderr
+        assert "defect" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("line", "status"),
+        [("verify data --trust trust", 0), ("frobnicate", 2), ("verify data --trust none", 2)],
+    )
+    def test_people_who_cannot_read_do_not_change_the_answer(self, shell, line, status):
+        with Path("/dev/full").open("w") as full:
+            done = told_to(shell, line, stderr=full)
+        assert done.returncode == status
+        assert ("OK" in done.stdout) == (status == 0)
+
+    def test_a_verdict_stands_though_its_table_could_not_be_shown(self, shell):
+        with Path("/dev/full").open("w") as full:
+            done = told_to(shell, f"{SCAN} --out r", stderr=full)
+        assert done.returncode == 0
+        assert "PASS" in done.stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("line", ["--help", "verify data --trust trust --format json"])
+def test_a_reader_who_has_enough_is_told_nothing(shell, line, unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = told_to(shell, line, unbuffered, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def interrupted(shell, line, wait_for):
     """Start a command, and interrupt it once `wait_for` says that it is at work."""
     command = shell.command(line)
@@ -757,6 +817,38 @@ def make_slow(shell):
     with (shell.home / "data" / "README.md").open("wb") as file:
         file.truncate(1 << 29)
     shell.ok(SIGN.replace("a/b", "acme/x"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_scan_that_is_ended_leaves_no_copy_of_the_data(shell, number):
+    """Not even when the terminal is closed, or the service stopped, in the midst of copying."""
+    make_slow(shell)
+    private = shell.home / "tmp"
+    private.mkdir()
+    with subprocess.Popen(
+        shell.command(f"{SCAN} --out r"),
+        cwd=shell.home,
+        env={**shell.env, "TMPDIR": str(private)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (number, signal.SIGINT)],
+    ) as running:
+        deadline = time.monotonic() + 60
+        while not list(private.rglob("data/*")) and time.monotonic() < deadline:
+            assert running.poll() is None
+            time.sleep(0.002)
+        running.send_signal(number)
+        assert running.wait(timeout=60) == 128 + number
+    assert list(private.iterdir()) == []
+
+
+def test_a_nohup_is_respected(shell):
+    code = (
+        "import signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from guards.cli import main\nassert main(['trust', 'explain', 'x', '--trust', 'y']) == 2\n"
+        "assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=shell.env, cwd=shell.home, check=True)
 
 
 def test_an_interrupted_scan_leaves_no_half_written_run(shell, tmp_path):

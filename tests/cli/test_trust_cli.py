@@ -222,7 +222,8 @@ class TestWaivers:
 
     def test_one_that_does_not_count_is_told(self, run, stopped):
         line = "waive run --rule quality --reason seen --expires 2999-01-01"
-        run(f"{line} --key !scanner --out w/w.json")
+        run("trust init --out lax --key @scanner --name acme/*")
+        run(f"{line} --key !scanner --out w/w.json --trust lax")
         told = run(f"{stopped} --waiver w", 11)
         assert "does not count: key" in told
         assert "has not the role approver" in told
@@ -232,7 +233,7 @@ class TestWaivers:
         run("trust add-key --trust trust --key @second --name acme/* --role approver")
         run("trust threshold 2 --trust trust --name acme/* --role approver")
         line = "waive run --rule quality --reason seen --expires 2999-01-01 --key !approver"
-        run(f"{line} --out w.json")
+        run(f"{line} --out w.json --trust trust")
         assert "1 of 2" in run(f"{stopped} --waiver w.json", 11)
         run("waive --add w.json --key !second --trust trust")
         run(f"{stopped} --waiver w.json")
@@ -240,11 +241,14 @@ class TestWaivers:
     @pytest.mark.parametrize(
         "line",
         [
-            "waive run --key !approver",
-            "waive --rule quality --reason x --expires 2999-01-01 --key !approver",
-            "waive run --add w.json --key !approver",
-            "waive --add nothing.json --key !approver",
-            "waive run --rule quality --reason x --expires 2001-01-01 --key !approver",
+            "waive run --key !approver --trust trust",
+            "waive --rule quality --reason x --expires 2999-01-01 --key !approver --trust trust",
+            "waive run --add w.json --key !approver --trust trust",
+            "waive --add nothing.json --key !approver --trust trust",
+            "waive run --rule quality --reason x --expires 2001-01-01 --key !approver "
+            "--trust trust",
+            "waive run --rule quality --reason x --expires 2999-01-01 --key !approver",
+            "waive --add w.json --key !approver",
             "scan batch --waiver nothing.json",
         ],
     )

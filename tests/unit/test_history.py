@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from guards import history, record
+from guards.cli import main
 from guards.data.dataset import open_dataset
 from guards.data.earlier import EarlierProfile, History
 from guards.data.profile import build_profile, to_bytes
@@ -21,7 +23,7 @@ from guards.provenance import ledger
 from guards.provenance import trust as trusts
 from guards.provenance.manifest import parse_name
 from guards.provenance.signing import load_public, sign
-from guards.record import parse, payload
+from guards.record import missing_documents, parse, payload
 from guards.scan import Scanned
 from guards.verdict import Decision, Policy
 
@@ -360,3 +362,36 @@ class TestProfiles:
         merged = History(profiles=tuple(made[:1])).rolling()
         assert merged is not None
         assert merged.profile == made[0].profile
+
+
+class TestWhatLedgerVerifySays:
+    """`ledger verify` looks at what later data is held against, not at the records alone."""
+
+    @pytest.mark.parametrize("kind", ["statistics", "profiles"])
+    @pytest.mark.parametrize("how", ["missing", "changed"])
+    def test_a_document_that_is_gone_or_edited_is_told(self, publish, spine, capsys, kind, how):
+        publish(1)
+        publish(2)
+        log = ["ledger", "verify", str(spine.home / "ledger"), "--trust", str(spine.trust_dir)]
+        assert main(log) == 0
+        path = sorted((spine.home / "ledger" / kind).iterdir())[0]
+        path.unlink() if how == "missing" else path.write_bytes(path.read_bytes() + b" ")
+        capsys.readouterr()
+        assert main([*log, "--format", "json"]) == 12
+        problems = json.loads(capsys.readouterr().out)["problems"]
+        assert problems
+        assert all(one.startswith(f"the {kind} of {NAME} version ") for one in problems)
+        assert all(how in one for one in problems)
+
+    def test_what_admitted_nothing_keeps_nothing_and_misses_nothing(self, publish, spine):
+        publish(1, seed=5)
+        shown = replace(POLICY, admits=False)
+        publish(2, policy=shown)
+        trust = trusts.load(spine.trust_dir)
+        entries = ledger.verify(spine.home / "ledger", trust).entries
+        assert len(entries) == 2
+        assert list(missing_documents(spine.home / "ledger", entries)) == []
+        assert len(list((spine.home / "ledger" / "statistics").iterdir())) == 1
+
+    def test_both_documents_of_a_run_are_meant(self):
+        assert {history.FILE, history.PROFILE} == set(record.KEPT)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 import guards
+from guards.commands.lineage import printable_lines
 from guards.digest import Digest
 from guards.errors import GateRefused, Malformed, NothingToExamine, UnsafeTree, UsageError
 from guards.findings import Severity
@@ -131,6 +132,35 @@ def test_the_same_bytes_under_two_names_are_one_node(family):
     assert family.scan(ledger=family.ledger, out=family.home / "third").verdict
     [about] = ask(family, "acme/flights/again").about
     assert about.names == ("acme/flights/2013-01 v2", "acme/flights/again v1")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a file of it", "all of it"])
+def test_a_model_that_has_its_datasets_bytes_is_still_a_model(family, whole):
+    """Else a source whose every model is a copy of its data would have a blast radius of none."""
+    data = family.home / "child"
+    if whole:
+        (family.home / "model.json").unlink()
+        shutil.copytree(data, family.home / "model.json")
+    else:
+        shutil.copyfile(data / "a.parquet", family.home / "model.json")
+    made = trained(family)
+    assert (made.root == take(data).snapshot.root) is whole
+    found = ask(family, URI)
+    assert called(found.descendants) == [(*BATCH, 1), (*CHILD, 2), (*MODEL, 3)]
+    assert printable_lines(found).endswith("2 datasets and 1 models descend from it")
+    asked = ask(family, str(family.home / "model.json"))
+    assert ("model", MODEL[1]) in [(node.kind, node.names) for node in asked.about]
+
+
+def test_a_model_that_was_judged_as_data_descends_twice(family):
+    """What is made of it descends from both: from the bytes that were judged, and the model."""
+    (family.home / "model.json").unlink()
+    shutil.copytree(family.home / "child", family.home / "model.json")
+    model = trained(family)
+    family.sign(version=3, parents=(model.root,))
+    assert family.scan(ledger=family.ledger, out=family.home / "third").verdict
+    origins = {(step.node.kind, step.depth) for step in ask(family, "acme/flights@3").origins}
+    assert {("dataset", 1), ("model", 1)} <= origins
 
 
 def test_a_parent_that_was_never_judged_here_is_told(family):

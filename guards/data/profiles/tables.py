@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import islice
 from math import log10
 from typing import Any
 
@@ -85,7 +85,10 @@ def planned(
                 found.append((group, name, 1))
                 taken.add(pair)
                 used += cost
-    others = [pair for pair in _around(names) if frozenset(pair) not in taken]
+    sizes = [shape.cells(join) for shape in shapes.values() for join in JOINS]
+    most = int(room / _bytes(min(sizes, default=1) ** 2, rows)) + 1  # more never fit
+    left = (pair for pair in _around(names) if frozenset(pair) not in taken)
+    others = list(islice(left, most + 1))
     for join in JOINS:
         cells = {name: shape.cells(join) for name, shape in shapes.items()}
         costs = [_bytes(cells[a] * cells[b], rows) for a, b in others]
@@ -150,9 +153,11 @@ def shape_of(column: Column | View) -> Shape:
 def _around(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """All pairs, those of neighbours first, then those two apart, in a ring."""
     many = len(names)
-    pairs = combinations(range(many), 2)
-    apart = sorted(pairs, key=lambda pair: (min(pair[1] - pair[0], many - pair[1] + pair[0]), pair))
-    return ((names[a], names[b]) for a, b in apart)
+    for apart in range(1, many // 2 + 1):
+        for first in range(many):
+            for second in sorted({first + apart, first + many - apart}):
+                if second < many:
+                    yield names[first], names[second]
 
 
 def _bytes(cells: int, rows: int) -> float:

@@ -24,7 +24,15 @@ from guards.data.profiles.measures import (
     word_variation,
 )
 from guards.data.profiles.nouns import JOINS
-from guards.data.profiles.tables import Shape, Tables, dispersions, finished, groupings, planned
+from guards.data.profiles.tables import (
+    Shape,
+    Tables,
+    _around,
+    dispersions,
+    finished,
+    groupings,
+    planned,
+)
 from guards.data.profiles.tally import dictionary
 from guards.numerics.cells import block_movement
 
@@ -56,6 +64,26 @@ def test_a_plan_names_each_pair_once_and_keeps_to_its_room(columns, many, rows, 
     whole = sum(one.cells(1) * other.cells(1) for one, other in combinations(columns.values(), 2))
     if 20 * whole < room and rows < 1000:
         assert len(pairs) == len(columns) * (len(columns) - 1) // 2, "there was room for all"
+
+
+@pytest.mark.parametrize("many", [0, 1, 2, 5, 8])
+def test_pairs_come_by_how_far_apart_they_are_in_a_ring(many):
+    """The slow way is to sort all of them."""
+
+    def apart(pair):
+        far = pair[1] - pair[0]
+        return min(far, many - far), pair
+
+    slow = sorted(combinations(range(many), 2), key=apart)
+    assert list(_around(range(many))) == slow
+
+
+def test_many_columns_are_planned_without_all_their_pairs():
+    """Of 20,000 columns there are two hundred million pairs, which take gigabytes to list."""
+    one = Shape(levels=5, words=False)
+    plan = planned({f"c{place}": one for place in range(20_000)}, ["c7"], 20)
+    assert 1000 < len(plan) < 100_000
+    assert plan[0][0] == "c7"
 
 
 def test_label_and_source_come_first_and_then_every_column_alike():
