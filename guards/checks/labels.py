@@ -151,10 +151,11 @@ def _listed(
 
     from guards.numerics.confidence import normalized_margin
     from guards.numerics.label_ranks import mean_rank
+    from guards.numerics.likely import at, some
 
     labels = judged.features.labels[places]
-    probabilities = judged.features.probabilities[places]
-    scores = [1 - probabilities[np.arange(len(places)), labels]]
+    probabilities = some(judged.features.probabilities, places)
+    scores = [1 - at(probabilities, np.arange(len(places)), labels)]
     scores.append(normalized_margin(labels, probabilities))
     ranks = np.where(
         judged.wrong[places], 1.0, mean_rank(*scores, *([] if votes is None else [votes]))
@@ -223,8 +224,10 @@ def _by_source(
 
 def _row_scores(judged: _Judged, listed: _Listed, most: int) -> list[RowScore]:
     """Those that somebody found wrong come with score 1 and the label of the check."""
+    from guards.numerics.likely import likeliest, some
+
     features, places = judged.features, listed.places[:most]
-    likely = features.probabilities[places].argmax(axis=1)
+    likely, _ = likeliest(some(features.probabilities, places))
     return [
         RowScore(
             row=int(features.rows[place]),
