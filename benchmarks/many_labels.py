@@ -21,11 +21,6 @@ rows that confident learning flags; *ap* is the average precision of all rows by
 the given label. *CPU s* are of the models, and of the rule `labels` after them; *MB* is the most
 that the process held, with the imports. Means over the seeds.
 
-*Right* is the share of rows whose likeliest label is the true one; precision and recall are of the
-rows that confident learning flags; *ap* is the average precision of all rows by the probability of
-the given label. *CPU s* are of the models, and of the rule `labels` after them; *MB* is the most
-that the process held, with the imports. Means over the seeds.
-
     python benchmarks/many_labels.py --out lines.jsonl [--data DIR] [--sizes 60000x10000 ...]
     python benchmarks/many_labels.py --table lines.jsonl
 """
