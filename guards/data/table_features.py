@@ -5,8 +5,8 @@ trained on four and asked about the fifth, so no row's label has any say in its 
 Small tables are cut in folds three times over and the answers averaged, so that the seed decides
 little. Measured on 6,000 rows of 9 columns: 1 CPU second.
 
-Of more than MANY_CLASSES labels other models are asked (:mod:`guards.data.many_labels`), and only
-the labels that are likely are kept for each row.
+Trees are grown for each label, so of more than MANY_CLASSES other models are asked
+(:mod:`guards.data.many_labels`), and only the labels that are likely are kept for each row.
 
 Models are trained on a sample of the rows, at most so many that a column more, or a class more,
 costs rows and not time; all rows are asked about, a block at a time. So memory is the sample, and
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 TREES = 60
 REPEATS = 3
-MANY_CLASSES = 200
+MANY_CLASSES = 40
 _WORDS = 60
 # Rows that models are trained on: at most so many, so many numbers, and rows times classes.
 _TRAINED, _NUMBERS, _WORK = 250_000, 40_000_000, 500_000

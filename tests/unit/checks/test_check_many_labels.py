@@ -42,6 +42,12 @@ def test_wrong_labels_among_six_hundred_are_listed_with_the_right_ones(table_cas
     assert len(set(rows[: len(wrong) // 2]) - set(wrong.tolist())) < 5
     right = [score.suggested_label == true[score.row] for score in measured.row_scores]
     assert np.mean(right[: len(wrong) // 2]) > 0.9
+    told = measured.statistics["classes"]
+    assert len(told) == 200
+    assert [one["class"] for one in told] == sorted(one["class"] for one in told)
+    spread = set(true[wrong]) | {frame["label"][int(row)] for row in wrong}
+    assert len(spread) > 200, "more labels than are told of have to do with a wrong one"
+    assert sum(one["flagged"] for one in told) > 0.9 * measured.statistics["flagged"]
     low, high = measured.statistics["interval"]
     assert low <= measured.statistics["rate"] <= high
     assert 0.03 < measured.statistics["rate"] < 0.1
