@@ -170,7 +170,7 @@ def nearest(
 
     told = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
     held = folds(labels, 5, np.random.default_rng([seed, 0]))
-    space = many_labels._space(table, is_word, seed)
+    space = many_labels._space(table, is_word)
     for fold in range(5):
         seen = held[drawn] != fold
         model = KNeighborsClassifier(15, weights="distance")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Parts = Iterable[tuple[Array, Array]]
 
-_RANKS = 256
+_RANKS = 4096
 # Rows that vote: so many that asked rows times them are at most this, or _LEAST_NEAR.
 _PAIRS, _LEAST_NEAR = 4_000_000_000, 20_000
 
@@ -56,7 +56,7 @@ def many_labels(
 
     classes, generator = int(labels.max()) + 1, np.random.default_rng([seed, 0])
     held = folds(labels, FOLDS, generator)
-    space = _space(table, is_word, seed)
+    space = _space(table, is_word)
     models = [
         _fitted(space(table[seen]), labels[drawn[seen]], classes, len(labels), generator)
         for seen in (np.flatnonzero(held[drawn] != fold) for fold in range(FOLDS))
@@ -64,32 +64,44 @@ def many_labels(
     return mixed(_asked(models, space, held, parts()), labels, classes)
 
 
-def _space(table: Array, is_word: Sequence[bool], seed: int) -> Callable[[Array], Array]:
-    """Words by their values and numbers by their ranks, as these are in some rows, as float64."""
-    import numpy as np
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+def _space(table: Array, is_word: Sequence[bool]) -> Callable[[Array], Array]:
+    """How rows become numbers that distances are measured by, as float64, after those of a table.
 
-    blank, words = np.isnan(table).all(axis=0), np.array(is_word)
-    quantiles = min(_RANKS, len(table))
-    ranks = QuantileTransformer(n_quantiles=quantiles, random_state=seed % 2**32)
-    columns = [
-        ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
-        (
-            "numbers",
-            make_pipeline(SimpleImputer(strategy="median", add_indicator=True), ranks),
-            ~words,
-        ),
-    ]
-    fitted = ColumnTransformer(columns).fit(np.where(blank, 0.0, table))
+    Of words each code is a column, and another value is none of them; numbers are their ranks, the
+    middle where they are missing, and what is missing is a column of its own.
+    """
+    import numpy as np
+
+    known = [column[~np.isnan(column)] for column in table.T]
+    words = [np.unique(codes) if word else None for codes, word in zip(known, is_word, strict=True)]
+    grids = [_grid(numbers) for numbers in known]
+    gaps: list[bool] = np.isnan(table).any(axis=0).tolist()
 
     def space(rows: Array) -> Array:
-        found: Array = fitted.transform(np.where(blank, 0.0, rows))
-        return found
+        found = []
+        for column, codes, grid, gap in zip(rows.T, words, grids, gaps, strict=True):
+            if codes is not None:
+                found.append(column[:, None] == codes)
+                continue
+            lacking = np.isnan(column)
+            ranks = [np.searchsorted(grid, column, side=side) for side in ("left", "right")]
+            found.append(np.where(lacking, 0.5, (ranks[0] + ranks[1]) / (2 * len(grid)))[:, None])
+            if gap:
+                found.append(lacking[:, None])
+        return np.hstack(found, dtype=np.float64)
 
     return space
+
+
+def _grid(numbers: Array) -> Array:
+    """Numbers that part a column evenly, ascending; one where there is none."""
+    import numpy as np
+
+    if not len(numbers):
+        return np.zeros(1)
+    places = np.linspace(0, len(numbers) - 1, min(_RANKS, len(numbers))).round().astype(int)
+    grid: Array = np.sort(numbers)[places]
+    return grid
 
 
 def _fitted(

@@ -152,3 +152,15 @@ def test_constant_words_and_no_number_are_enough_for_many_classes(tmp_path):
     found = table_features(dataset_of(tmp_path, frame), seed=1)
     assert found.probabilities.values.sum(axis=1) == pytest.approx(np.ones(3000), abs=1e-4)
     assert (likeliest(found.probabilities)[0] // 10 == found.labels // 10).mean() > 0.9
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_numbers_and_gaps_are_no_trouble_for_many_classes(tmp_path):
+    rng = np.random.default_rng(7)
+    frame = many(rng, 8, 60)
+    huge = rng.choice([1e308, -1e308, 1.7e308, 5e-324, -0.0, np.inf, np.nan], len(frame))
+    empty = pl.Series([None] * len(frame), dtype=pl.String)
+    found = table_features(dataset_of(tmp_path, frame.with_columns(huge=huge, empty=empty)), seed=1)
+    assert np.isfinite(found.probabilities.values).all()
+    assert found.probabilities.values.sum(axis=1) == pytest.approx(np.ones(len(frame)), abs=1e-4)
+    assert (likeliest(found.probabilities)[0] == found.labels).mean() > 0.9
