@@ -75,7 +75,7 @@ def _space(table: Array, is_word: Sequence[bool]) -> Callable[[Array], Array]:
     known = [column[~np.isnan(column)] for column in table.T]
     words = [np.unique(codes) if word else None for codes, word in zip(known, is_word, strict=True)]
     grids = [_grid(numbers) for numbers in known]
-    gaps: list[bool] = np.isnan(table).any(axis=0).tolist()
+    gaps = [bool(np.isnan(column).any()) for column in table.T]
 
     def space(rows: Array) -> Array:
         found = []
