@@ -168,5 +168,5 @@ def _tables(dataset: Dataset, trusted: Dataset, seed: int) -> Scored:
         trusted=theirs,
         labels=table.labels,
         classes=table.classes,
-        scores={"wrong": 1 - given},
+        scores={"wrong": np.asarray(1 - given, np.float64)},
     )
