@@ -1,9 +1,10 @@
 """Which labels does a model that did not see them contradict, and how many are wrong in all?
 
 Formula: confident learning (Northcutt, Jiang and Chuang 2021) on out-of-fold probabilities of five
-gradient boosting models; see :mod:`guards.numerics.confidence`. The rows that it contradicts are
-listed in the order of the mean of three ranks: how unsure the models are of the label, how far the
-best other class is above it, and how many of the rows nearest in the columns have another label
+gradient boosting models, of many labels of :mod:`guards.numerics.many_classes`; see
+:mod:`guards.numerics.confidence`. The rows that it contradicts are listed in the order of the mean
+of three ranks: how unsure the models are of the label, how far the best other class is above it,
+and how many of the rows nearest in the columns have another label
 (:mod:`guards.numerics.label_ranks`), which errs in other ways than a model. Where there are more
 rows than neighbours are sought among (:mod:`guards.data.row_space`), the first two decide.
 
@@ -14,8 +15,9 @@ apart (:mod:`guards.numerics.relabels`), and not on the model.
 
 Measured: tests/unit/numerics/test_confidence.py holds the flags against cleanlab's default rule and
 a slow obvious version of it; benchmarks/statistics.py what they cost, benchmarks/label_ranks.py
-what the order is worth. On clean flights a few in a hundred labels are contradicted (`make demo`
-shows it), which is what the features cannot tell, not what is wrong.
+what the order is worth, benchmarks/many_labels.py what is found among up to ten thousand labels.
+On clean flights a few in a hundred labels are contradicted (`make demo` shows it), which is what
+the features cannot tell, not what is wrong.
 
 It never alarms: every honest data set has labels that a model contradicts, and no absolute rate
 is wrong in itself. Its change (rule `drift`) and its concentration (rule `sources`) are what
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from guards.data.table_features import TableFeatures
 
 NEEDS = frozenset({"label"})
+_TOLD = 200  # labels, and sources, that the statistics tell of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +154,11 @@ def _listed(
 
     from guards.numerics.confidence import normalized_margin
     from guards.numerics.label_ranks import mean_rank
+    from guards.numerics.likely import at, some
 
     labels = judged.features.labels[places]
-    probabilities = judged.features.probabilities[places]
-    scores = [1 - probabilities[np.arange(len(places)), labels]]
+    probabilities = some(judged.features.probabilities, places)
+    scores = [1 - at(probabilities, np.arange(len(places)), labels)]
     scores.append(normalized_margin(labels, probabilities))
     ranks = np.where(
         judged.wrong[places], 1.0, mean_rank(*scores, *([] if votes is None else [votes]))
@@ -186,20 +190,24 @@ def _statistics(case: Case, judged: _Judged) -> dict[str, Any]:
         "checked": int(judged.checked.sum()),
         "checked_wrong": int(judged.wrong.sum()),
         "unlabelled": features.unlabelled,
-        "too_small": [list(item) for item in features.too_small],
+        "labels": len(features.classes),
+        "labels_too_small": len(features.too_small),
+        "too_small": [list(item) for item in features.too_small[:_TOLD]],
         "classes": _by_class(features, judged.doubted),
         "sources": _by_source(case, features, judged.doubted),
     }
 
 
 def _by_class(features: TableFeatures, flagged: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+    """By name; of more than _TOLD labels those of most flagged rows."""
     import numpy as np
 
     rows = np.bincount(features.labels, minlength=len(features.classes))
     hits = np.bincount(features.labels[flagged], minlength=len(features.classes))
+    told = np.sort(np.argsort(-hits, kind="stable")[:_TOLD])
     return [
-        {"class": name, "rows": int(n), "flagged": int(h), "rate": round(float(h / n), 5)}
-        for name, n, h in zip(features.classes, rows, hits, strict=True)
+        {"class": features.classes[at], "rows": int(n), "flagged": int(h), "rate": round(h / n, 5)}
+        for at, n, h in zip(told.tolist(), rows[told].tolist(), hits[told].tolist(), strict=True)
     ]
 
 
@@ -214,7 +222,7 @@ def _by_source(
     sources = words_of(case.dataset.frame([column]).to_series())[features.rows]
     table = pl.DataFrame({"source": sources, "flagged": flagged})
     counted = table.group_by("source").agg(rows=pl.len(), flagged=pl.col("flagged").sum())
-    ordered = counted.sort(["rows", "source"], descending=[True, False]).head(200)
+    ordered = counted.sort(["rows", "source"], descending=[True, False]).head(_TOLD)
     return [
         {"source": name, "rows": rows, "flagged": hits, "rate": round(hits / rows, 5)}
         for name, rows, hits in ordered.iter_rows()
@@ -223,8 +231,10 @@ def _by_source(
 
 def _row_scores(judged: _Judged, listed: _Listed, most: int) -> list[RowScore]:
     """Those that somebody found wrong come with score 1 and the label of the check."""
+    from guards.numerics.likely import likeliest, some
+
     features, places = judged.features, listed.places[:most]
-    likely = features.probabilities[places].argmax(axis=1)
+    likely, _ = likeliest(some(features.probabilities, places))
     return [
         RowScore(
             row=int(features.rows[place]),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from guards.numerics.turns import View
     from guards.provenance.proof import Proof
 
+MOST_LABELS = 500  # that cells are held against
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -107,10 +109,19 @@ class Case:
 
     @cached_property
     def label_view(self) -> View:
-        """What each row of the row space leads one to expect of its label."""
+        """What each row of the row space leads one to expect of its label.
+
+        Raises:
+            Skip: there are too many labels for a number for each row and label.
+        """
         from guards.numerics import turns
 
         space = self.row_space
+        if len(space.classes) > MOST_LABELS:
+            raise Skip(
+                f"{len(space.classes):,} labels; cells are held against at most {MOST_LABELS}, "
+                "since what is expected of each row is kept for each: give a coarser label"
+            )
         return turns.look(space.design, space.labels, len(space.classes))
 
     @cached_property

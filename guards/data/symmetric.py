@@ -22,6 +22,7 @@ from guards.data.embedding import label_free, parts
 from guards.data.probe import PROBE_SIDE, Probe, seeded
 from guards.errors import Skip
 from guards.numerics.conformal import folds
+from guards.numerics.likely import at
 from guards.numerics.neighbours import contradiction
 
 if TYPE_CHECKING:
@@ -160,12 +161,12 @@ def _tables(dataset: Dataset, trusted: Dataset, seed: int) -> Scored:
     ]
     union = replace(dataset, root=dataset.root.parent, shards=tuple(shards), problems=())
     table = table_features(union, seed=seed)
-    given = table.probabilities[np.arange(len(table.labels)), table.labels]
+    given = at(table.probabilities, np.arange(len(table.labels)), table.labels)
     theirs = table.rows >= dataset.rows
     return Scored(
         rows=np.where(theirs, table.rows - dataset.rows, table.rows),
         trusted=theirs,
         labels=table.labels,
         classes=table.classes,
-        scores={"wrong": 1 - given},
+        scores={"wrong": np.asarray(1 - given, np.float64)},
     )

@@ -5,7 +5,8 @@ trained on four and asked about the fifth, so no row's label has any say in its 
 Small tables are cut in folds three times over and the answers averaged, so that the seed decides
 little. Measured on 6,000 rows of 9 columns: 1 CPU second.
 
-Of more than MANY_CLASSES labels the models are the votes of the NEAREST rows instead.
+Trees are grown for each label, so of more than MANY_CLASSES other models are asked
+(:mod:`guards.data.many_labels`), and only the labels that are likely are kept for each row.
 
 Models are trained on a sample of the rows, at most so many that a column more, or a class more,
 costs rows and not time; all rows are asked about, a block at a time. So memory is the sample, and
@@ -20,13 +21,14 @@ left out for the same reason. Texts and number lists go in by where they lie alo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guards.data.blocks import blocks
 from guards.data.dataset import Dataset
 from guards.data.labelled import FOLDS, Labelled, labelled
+from guards.data.many_labels import many_labels
 from guards.data.wide import DIRECTIONS, Wide, wide, wide_names
 from guards.errors import Skip
 from guards.numerics.conformal import folds
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from guards.numerics.likely import Likely
+
     Array = np.ndarray[Any, Any]
 
 TREES = 60
 REPEATS = 3
-MANY_CLASSES, NEAREST = 200, 15
+MANY_CLASSES = 40
 _WORDS = 60
 # Rows that models are trained on: at most so many, so many numbers, and rows times classes.
 _TRAINED, _NUMBERS, _WORK = 250_000, 40_000_000, 500_000
@@ -57,14 +61,15 @@ class TableFeatures:
     """Out-of-fold probabilities beside the labels; arrays are over the rows that were kept.
 
     `rows` are global row numbers, ascending, shape (n,); `labels` codes into `classes`, shape
-    (n,); `probabilities` float32 (n, classes). `unlabelled` rows have no label; `too_small` are the
-    classes with fewer rows than folds, by name, with their rows; neither kind is in the arrays.
+    (n,); `probabilities` float32 (n, classes), sparse where classes are many. `unlabelled` rows
+    have no label; `too_small` are the classes with fewer rows than folds, by name, with their rows;
+    neither kind is in the arrays.
     """
 
     rows: Array
     labels: Array
     classes: tuple[str, ...]
-    probabilities: Array
+    probabilities: Array | Likely
     unlabelled: int
     too_small: tuple[tuple[str, int], ...]
 
@@ -123,17 +128,14 @@ def table_features(dataset: Dataset, *, seed: int) -> TableFeatures:
     if not layout.is_word:
         raise Skip("every feature column is constant; nothing could tell the classes apart")
     table = layout.table(sample)
-    cuts = range(REPEATS if len(known.rows) <= _REPEATED else 1)
-    probabilities = np.zeros((len(known.rows), len(known.classes)), np.float32)
-    for cut in cuts:
-        held = folds(known.labels, FOLDS, np.random.default_rng([seed, cut]))
-        with _threads(len(drawn)):
-            models = _fitted(table, known.labels[drawn], held[drawn], layout.is_word, seed + cut)
-            whole = len(drawn) == len(held)
-            parts = [(drawn, table)] if whole else _parts(dataset, names, known, layout)
-            for places, part in parts:
-                _ask(models, held, places, part, probabilities)
-    probabilities /= len(cuts)
+
+    def parts() -> Iterator[tuple[Array, Array]]:
+        whole = len(drawn) == len(known.labels)
+        return iter([(drawn, table)]) if whole else _parts(dataset, names, known, layout)
+
+    several = many_labels if len(known.classes) > MANY_CLASSES else _of_trees
+    with _threads(len(drawn)):
+        probabilities = several(table, drawn, known.labels, layout.is_word, parts, seed=seed)
     return TableFeatures(
         rows=known.rows,
         labels=known.labels,
@@ -262,13 +264,35 @@ def _threads(rows: int) -> Any:
     return threadpool_limits(1 if rows < _FEW else None, user_api="openmp")
 
 
+def _of_trees(
+    table: Array,
+    drawn: Array,
+    labels: Array,
+    is_word: Sequence[bool],
+    parts: Callable[[], Iterable[tuple[Array, Array]]],
+    *,
+    seed: int,
+) -> Array:
+    """As :func:`guards.data.many_labels.many_labels`, by trees, for every class a number."""
+    import numpy as np
+
+    cuts = range(REPEATS if len(labels) <= _REPEATED else 1)
+    probabilities = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
+    for cut in cuts:
+        held = folds(labels, FOLDS, np.random.default_rng([seed, cut]))
+        models = _fitted(table, labels[drawn], held[drawn], is_word, seed + cut)
+        for places, part in parts():
+            _ask(models, held, places, part, probabilities)
+    probabilities /= len(cuts)
+    return probabilities
+
+
 def _fitted(
     table: Array, labels: Array, held: Array, is_word: Sequence[bool], seed: int
 ) -> list[_Model]:
     """For every fold a model that was trained on the rows of the others."""
     import numpy as np
 
-    many = int(labels.max()) + 1 > MANY_CLASSES
     models = []
     for fold in range(FOLDS):
         seen = np.flatnonzero(held != fold)
@@ -276,8 +300,8 @@ def _fitted(
         shown = table[seen]
         blank = np.asarray(np.isnan(shown).all(axis=0))
         shown[:, blank] = 0.0
-        model = _neighbours(is_word, seed) if many else _trees(is_word, seed)
-        models.append(_Model(fitted=model.fit(shown, labels[seen]), blank=blank))
+        model = _trees(is_word, seed).fit(shown, labels[seen])
+        models.append(_Model(fitted=model, blank=blank))
     return models
 
 
@@ -294,26 +318,6 @@ def _trees(is_word: Sequence[bool], seed: int) -> Any:
         early_stopping=False,
         random_state=seed % 2**32,
     )
-
-
-def _neighbours(is_word: Sequence[bool], seed: int) -> Any:
-    """The vote of the nearest rows, by ranks of numbers and by equal words: one model for any
-    number of classes, of which trees would be grown for each.
-    """
-    import numpy as np
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
-
-    ranks = QuantileTransformer(n_quantiles=256, random_state=seed % 2**32)
-    columns = [
-        ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), np.array(is_word)),
-        ("numbers", make_pipeline(SimpleImputer(strategy="median"), ranks), ~np.array(is_word)),
-    ]
-    nearest = KNeighborsClassifier(n_neighbors=NEAREST, weights="distance")
-    return make_pipeline(ColumnTransformer(columns), nearest)
 
 
 def _ask(

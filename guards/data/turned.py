@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 LEAST = 8  # rows that bear the label beyond what is expected
 TURN = 0.6  # of the rows that could have borne another label
-CLASSES = 500  # of more labels nothing is asked: what is expected of each row is kept for each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,18 +50,15 @@ def turned(case: Case, groups: Sequence[Sequence[int]]) -> list[Turned | None]:
     """The label that each group of global rows was turned to, the least likely one, if any.
 
     None for a group of which no label stands out; for all where nothing can be expected of labels,
-    as without any, with too few rows or with more than CLASSES labels.
+    as without any, with too few rows or too many labels.
     """
     none: list[Turned | None] = [None] * len(groups)
     if not groups or not case.roles.label:
         return none
     try:
-        space = case.row_space
+        space, view = case.row_space, case.label_view
     except Skip:
         return none
-    if len(space.classes) > CLASSES:
-        return none
-    view = case.label_view
     tests = len(groups) * len(space.classes)
     return [_turned(space, view, _places(space, group), tests) for group in groups]
 

@@ -15,16 +15,18 @@ numbers a row. The joint is its cells that are not zero: with 10,000 classes not
 only as far as the last one that is flagged, unless fewer are contradicted than are to be flagged.
 
 Shapes throughout: `labels` int (rows,), values in 0 ... classes - 1; `probabilities` float32 or
-float64 (rows, classes), each row given by a model that did not see it.
+float64 (rows, classes), each row given by a model that did not see it, or the same numbers as
+:class:`guards.numerics.likely.Likely`, whose zeros are not written down; the answers are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from guards.numerics.likely import Likely, Probabilities, at, block, chunks, likeliest
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
@@ -67,25 +69,25 @@ class _Sorted:
         return self.rows[self.bounds[group] : self.bounds[group + 1]]
 
 
-def class_thresholds(labels: Ints, probabilities: Floats) -> Floats:
+def class_thresholds(labels: Ints, probabilities: Probabilities) -> Floats:
     """Mean self-confidence of each class, shape (classes,); 2 for a class without rows."""
     return _thresholds(_by_class(labels, probabilities.shape[1]), probabilities)
 
 
-def confident_classes(labels: Ints, probabilities: Floats) -> Ints:
+def confident_classes(labels: Ints, probabilities: Probabilities) -> Ints:
     """The class that each row is confidently counted for, shape (rows,); -1 for none."""
     counted, _ = _counted(labels, probabilities, class_thresholds(labels, probabilities))
     return counted.astype(np.int64)
 
 
-def confident_joint(labels: Ints, probabilities: Floats) -> Joint:
+def confident_joint(labels: Ints, probabilities: Probabilities) -> Joint:
     """Calibrated counts of (given, true) label that sum to the rows, cells of zero left out."""
     groups = _by_class(labels, probabilities.shape[1])
     counted, _ = _counted(labels, probabilities, _thresholds(groups, probabilities))
     return _calibrated(groups, counted)
 
 
-def label_issues(labels: Ints, probabilities: Floats) -> Bools:
+def label_issues(labels: Ints, probabilities: Probabilities) -> Bools:
     """Flag the rows whose label is probably wrong, shape (rows,)."""
     groups = _by_class(labels, probabilities.shape[1])
     counted, denied = _counted(labels, probabilities, _thresholds(groups, probabilities))
@@ -99,24 +101,28 @@ def label_issues(labels: Ints, probabilities: Floats) -> Bools:
             above, wanted = rows[denied[rows]], cells.counts[here]
             unclear = _flag_clear(flagged, above, given, cells.true[here], wanted, probabilities)
             for true, count in zip(cells.true[here][unclear], wanted[unclear], strict=True):
-                margin = probabilities[rows, true] - probabilities[rows, given]
+                margin = at(probabilities, rows, true) - at(probabilities, rows, given)
                 flagged[rows[_largest(margin, int(count))]] = True
     return flagged & denied
 
 
-def normalized_margin(labels: Ints, probabilities: Floats) -> Floats:
+def normalized_margin(labels: Ints, probabilities: Probabilities) -> Floats:
     """How far the best other class is above the given one, shape (rows,), from 0 (not) to 1."""
+    if isinstance(probabilities, Likely):
+        own = at(probabilities, np.arange(len(labels)), labels)
+        sparse: Floats = (_best_other(labels, probabilities)[1] - own + 1) / 2
+        return sparse
     margins = np.empty(len(labels), probabilities.dtype)
-    for part in _chunks(probabilities):
-        others, at = probabilities[part].copy(), np.arange(len(labels[part]))
-        given = others[at, labels[part]]
-        others[at, labels[part]] = -np.inf
+    for part in chunks(probabilities, _CHUNK):
+        others, here = probabilities[part].copy(), np.arange(len(labels[part]))
+        given = others[here, labels[part]]
+        others[here, labels[part]] = -np.inf
         margins[part] = (others.max(axis=1) - given + 1) / 2
     return margins
 
 
 def noise_rate(
-    labels: Ints, probabilities: Floats, *, seed: int, draws: int = 400
+    labels: Ints, probabilities: Probabilities, *, seed: int, draws: int = 400
 ) -> tuple[float, float, float]:
     """The share of wrong labels that the model implies: `(rate, low, high)`.
 
@@ -147,16 +153,6 @@ def _wrong(table: Ints) -> float:
     return float(1 - (shares * table.reshape(-1, 3).sum(axis=1)).sum() / max(total, 1))
 
 
-def _rows_at_once(classes: int) -> int:
-    return max(1, _CHUNK // classes)
-
-
-def _chunks(probabilities: Floats) -> Iterator[slice]:
-    step = _rows_at_once(probabilities.shape[1])
-    for start in range(0, len(probabilities), step):
-        yield slice(start, start + step)
-
-
 def _by_class(labels: Ints, classes: int) -> _Sorted:
     # Of 16 bits numpy's stable sort is a radix sort.
     small = labels.astype(np.uint16) if classes <= 2**16 else labels
@@ -165,40 +161,64 @@ def _by_class(labels: Ints, classes: int) -> _Sorted:
     return _Sorted(rows=rows, bounds=np.concatenate([[0], np.cumsum(sizes)]))
 
 
-def _thresholds(groups: _Sorted, probabilities: Floats) -> Floats:
+def _thresholds(groups: _Sorted, probabilities: Probabilities) -> Floats:
     sizes = groups.sizes
     # The precision in which the peer compares: that of the numbers, unless a class is missing.
     means = np.full(len(sizes), _NEVER, probabilities.dtype if sizes.all() else np.float64)
     for group in np.flatnonzero(sizes).tolist():
-        means[group] = probabilities[groups.of(group), group].mean()
+        means[group] = at(probabilities, groups.of(group), group).mean()
     thresholds: Floats = np.maximum(means, 2 * _CLOSE)
     return thresholds
 
 
 def _counted(
-    labels: Ints, probabilities: Floats, thresholds: Floats
+    labels: Ints, probabilities: Probabilities, thresholds: Floats
 ) -> tuple[npt.NDArray[np.int32], Bools]:
     """What each row is counted for, -1 for nothing; whether another class is above the given."""
+    if isinstance(probabilities, Likely):
+        return _counted_sparse(labels, probabilities, thresholds)
     counted = np.empty(len(labels), np.int32)
     denied = np.empty(len(labels), np.bool_)
-    rows = _rows_at_once(probabilities.shape[1])
+    rows = max(1, _CHUNK // probabilities.shape[1])
     # Written out for every row, so that one loop compares them all.
     cuts, everyone = np.tile(thresholds - _CLOSE, (rows, 1)), np.arange(rows)
-    for part in _chunks(probabilities):
+    for part in chunks(probabilities, _CHUNK):
         chunk, given = probabilities[part], labels[part]
-        at = everyone[: len(given)]
+        here = everyone[: len(given)]
         reached = chunk >= cuts[: len(given)]
         best, first = chunk.argmax(axis=1), reached.argmax(axis=1)
-        none = ~reached[at, first]
-        reached[at, first] = False
-        several = reached[at, reached.argmax(axis=1)]
+        none = ~reached[here, first]
+        reached[here, first] = False
+        several = reached[here, reached.argmax(axis=1)]
         counted[part] = np.where(several, best, np.where(none, -1, first))
         unsure = np.flatnonzero(best != given)
         nudged = chunk[unsure]
-        nudged[at[: len(unsure)], given[unsure]] += _CLOSE
+        nudged[here[: len(unsure)], given[unsure]] += _CLOSE
         denied[part] = False
         denied[part][unsure] = nudged.argmax(axis=1) != given[unsure]
     return counted, denied
+
+
+def _counted_sparse(
+    labels: Ints, told: Likely, thresholds: Floats
+) -> tuple[npt.NDArray[np.int32], Bools]:
+    """The same of sparse numbers: no threshold is so low that a zero reaches it."""
+    cuts = np.append(thresholds - _CLOSE, _NEVER)
+    reached, everyone = told.values >= cuts[told.labels], np.arange(len(labels))
+    first, many = reached.argmax(axis=1), reached.sum(axis=1)
+    counted = np.where(many == 1, told.labels[everyone, first], -1)
+    counted = np.where(many > 1, likeliest(told)[0], counted)
+    nudged = at(told, everyone, labels)
+    nudged += _CLOSE
+    other, highest = _best_other(labels, told)
+    denied = (highest > nudged) | ((highest == nudged) & (other < labels))
+    return counted.astype(np.int32), denied
+
+
+def _best_other(labels: Ints, told: Likely) -> tuple[Ints, Floats]:
+    """Which label but the given one is likeliest, the lowest of equal ones, and how likely."""
+    rest = replace(told, values=np.where(told.labels == labels[:, None], 0, told.values))
+    return likeliest(rest)
 
 
 def _calibrated(groups: _Sorted, counted: npt.NDArray[np.int32]) -> Joint:
@@ -278,14 +298,14 @@ def _flag_clear(
     given: int,
     true: Ints,
     counts: Ints,
-    probabilities: Floats,
+    probabilities: Probabilities,
 ) -> Bools:
     """Mark the `counts` rows of largest margin for every `true`; say where `above` do not tell."""
     unclear = counts > len(above)
-    own = probabilities[above, given][:, None]
+    own = at(probabilities, above, given)[:, None]
     step = max(1, _MARGINS // max(len(above), 1))
     for some in np.split(np.flatnonzero(~unclear), range(step, len(true), step)):
-        margins = np.ascontiguousarray((probabilities[above[:, None], true[some]] - own).T)
+        margins = np.ascontiguousarray((block(probabilities, above, true[some]) - own).T)
         ranked, line = np.sort(margins, axis=1), np.arange(len(some))
         last = ranked[line, len(above) - counts[some]]
         after = ranked[line, np.maximum(len(above) - counts[some] - 1, 0)]

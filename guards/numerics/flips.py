@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from guards.numerics.enrichment import enriched, holm
+from guards.numerics.likely import Probabilities, likeliest
 from guards.numerics.twosample import benjamini_hochberg
 
 Ints = npt.NDArray[np.int64]
@@ -79,9 +80,9 @@ class Careless:
     p_value: float
 
 
-def surest(probabilities: Floats, quantile: float) -> Sure:
+def surest(probabilities: Probabilities, quantile: float) -> Sure:
     """The rows that count: (n, classes) probabilities by models that did not see the rows."""
-    predicted, winning = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    predicted, winning = likeliest(probabilities)
     cuts = np.ones(probabilities.shape[1], winning.dtype)
     for label, rows in grouped(predicted):
         cuts[label] = np.quantile(winning[rows], quantile)

@@ -79,12 +79,18 @@ def agreement(
         label, the label that most neighbours have (the lowest one in a tie), and its share.
     """
     rows, k = neighbours.shape
-    places = np.arange(rows)[:, None] * classes + labels[neighbours]
-    votes = np.bincount(places.ravel(), minlength=rows * classes).reshape(rows, classes)
-    shares = (votes / k).astype(np.float32)
-    majority = votes.argmax(1)
-    everyone = np.arange(rows)
-    return shares[everyone, labels], majority, shares[everyone, majority]
+    share, most = np.empty(rows, np.float32), np.empty(rows, np.float32)
+    majority = np.empty(rows, np.int64)
+    for start in range(0, rows, BLOCK):
+        part = slice(start, start + BLOCK)
+        near = labels[neighbours[part]]
+        share[part] = (near == labels[part, None]).sum(1) / k
+        # Counted among the neighbours themselves, so that ten thousand classes take no more.
+        votes = (near[:, :, None] == near[:, None, :]).sum(2)
+        highest = votes.max(1)
+        majority[part] = np.where(votes == highest[:, None], near, classes).min(1)
+        most[part] = highest / k
+    return share, majority, most
 
 
 def contradiction(points: Tensor, labels: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.float32]:

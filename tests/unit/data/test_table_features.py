@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 import pytest
 
+from guards.data.blocks import blocks
 from guards.data.dataset import open_dataset
 from guards.data.table_features import table_features
 from guards.errors import Skip
+from guards.numerics.likely import Likely, likeliest
 
 
 def dataset_of(tmp_path, frame):
@@ -93,22 +97,70 @@ def test_the_largest_numbers_are_numbers(tmp_path):
     assert (found.probabilities.argmax(axis=1) == found.labels).mean() > 0.95
 
 
-def test_of_many_classes_the_nearest_rows_speak(tmp_path):
-    """300 classes, ten rows each; trees would be grown for each of them."""
-    rng = np.random.default_rng(8)
-    true = np.repeat(np.arange(300), 10)
-    numbers = rng.normal(size=(300, 8))[true] + 0.2 * rng.normal(size=(3000, 8))
+def many(rng, rows, classes):
+    """Rows of eight numbers and a word by which their class may be told, and the class."""
+    true = np.repeat(np.arange(classes), rows)
+    numbers = rng.normal(size=(classes, 8))[true] + 0.2 * rng.normal(size=(len(true), 8))
     words = np.array(["red", "green", "blue"])[true % 3]
     frame = pl.DataFrame({f"x{place}": numbers[:, place] for place in range(8)})
-    frame = frame.with_columns(
+    return frame.with_columns(
         x0=pl.when(pl.int_range(pl.len()) % 50 > 0).then("x0"),
         word=pl.Series(words),
-        blank=pl.Series([None] * 3000, dtype=pl.Float64),
-        label=pl.Series([f"c{one:03d}" for one in true]),
+        blank=pl.Series([None] * len(true), dtype=pl.Float64),
+        label=pl.Series([f"c{one:05d}" for one in true]),
     )
+
+
+def test_of_many_classes_each_row_names_the_likely(tmp_path):
+    """300 classes, ten rows each; trees would be grown for each of them."""
+    frame = many(np.random.default_rng(8), 10, 300)
     found = table_features(dataset_of(tmp_path, frame), seed=1)
-    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(3000), abs=1e-4)
-    assert (found.probabilities.argmax(axis=1) == found.labels).mean() > 0.95
+    assert isinstance(found.probabilities, Likely)
+    assert found.probabilities.shape == (3000, 300)
+    assert found.probabilities.values.sum(axis=1) == pytest.approx(np.ones(3000), abs=1e-4)
+    assert (likeliest(found.probabilities)[0] == found.labels).mean() > 0.98
+    again = table_features(dataset_of(tmp_path, frame), seed=1).probabilities
+    assert np.array_equal(found.probabilities.values, again.values)
+
+
+def test_of_many_classes_too_no_row_has_a_say(tmp_path):
+    frame = many(np.random.default_rng(8), 10, 300)
     shuffled = frame.with_columns(label=frame["label"].shuffle(seed=2))
     blind = table_features(dataset_of(tmp_path, shuffled), seed=1)
-    assert (blind.probabilities.argmax(axis=1) == blind.labels).mean() < 0.02, "no own say"
+    assert (likeliest(blind.probabilities)[0] == blind.labels).mean() < 0.02
+
+
+def test_many_classes_in_blocks_are_those_at_once(tmp_path, monkeypatch):
+    """Where rows are drawn for training, the rest is asked about a block at a time."""
+    frame = many(np.random.default_rng(9), 40, 300)
+    monkeypatch.setattr("guards.data.table_features._LEAST_TRAINED", 7_500)
+    monkeypatch.setattr("guards.data.table_features._WORK", 1)
+    dataset = dataset_of(tmp_path, frame)
+    whole = table_features(dataset, seed=1)
+    few = partial(blocks, size=1_000)
+    monkeypatch.setattr("guards.data.table_features.blocks", few)
+    parted = table_features(dataset, seed=1)
+    assert np.array_equal(whole.probabilities.labels, parted.probabilities.labels)
+    assert np.allclose(whole.probabilities.values, parted.probabilities.values, atol=1e-5)
+    assert (likeliest(whole.probabilities)[0] == whole.labels).mean() > 0.98
+
+
+def test_constant_words_and_no_number_are_enough_for_many_classes(tmp_path):
+    """300 classes that one word tells apart; no column is a number."""
+    names = [f"c{place % 300:03d}" for place in range(3000)]
+    frame = pl.DataFrame({"word": [name[:3] for name in names], "label": names})
+    found = table_features(dataset_of(tmp_path, frame), seed=1)
+    assert found.probabilities.values.sum(axis=1) == pytest.approx(np.ones(3000), abs=1e-4)
+    assert (likeliest(found.probabilities)[0] // 10 == found.labels // 10).mean() > 0.9
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_numbers_and_gaps_are_no_trouble_for_many_classes(tmp_path):
+    rng = np.random.default_rng(7)
+    frame = many(rng, 8, 60)
+    huge = rng.choice([1e308, -1e308, 1.7e308, 5e-324, -0.0, np.inf, np.nan], len(frame))
+    empty = pl.Series([None] * len(frame), dtype=pl.String)
+    found = table_features(dataset_of(tmp_path, frame.with_columns(huge=huge, empty=empty)), seed=1)
+    assert np.isfinite(found.probabilities.values).all()
+    assert found.probabilities.values.sum(axis=1) == pytest.approx(np.ones(len(frame)), abs=1e-4)
+    assert (likeliest(found.probabilities)[0] == found.labels).mean() > 0.9
