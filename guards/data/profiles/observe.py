@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guards.data.coded import coded
 from guards.data.dataset import Dataset
 from guards.data.profiles import tally
 from guards.data.profiles.chunks import Chunk, Moments, Tokens, chunks
@@ -32,7 +33,7 @@ from guards.data.profiles.triples import Triples
 from guards.data.profiles.values import MARKS, Kind, kinds
 from guards.data.profiles.views import ViewCounts, view_codes
 from guards.numerics.cells import moved_shares
-from guards.numerics.sketches import REGISTERS, counted, hashed_numbers, registers
+from guards.numerics.sketches import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,8 +58,7 @@ def _no_numbers() -> Floats:
 class Seen:
     """One column of a batch against the stored `column`.
 
-    `count`, `nulls`, `nans` and `infinite` are as there; `cells` (bins,) the rows in its bins;
-    `registers` the sketch of distinct values (of texts and vectors, of lengths and norms). Of
+    `count`, `nulls`, `nans` and `infinite` are as there; `cells` (bins,) the rows in its bins. Of
     numbers, lengths and norms: `below` and `upto` (points,) are rows less than each stored point
     and at most it, `low` and `high` the extremes. Of categories and tokens: `listed` (values,) are
     the rows of each listed value; `unlisted` (of categories) are all rows of other values,
@@ -72,7 +72,6 @@ class Seen:
     nans: int = 0
     infinite: tuple[int, int] = (0, 0)
     cells: Ints
-    registers: Ints
     below: Ints = field(default_factory=_no_rows)
     upto: Ints = field(default_factory=_no_rows)
     low: float | None = None
@@ -143,10 +142,11 @@ def encoded(dataset: Dataset, profile: Profile, names: Sequence[str]) -> Iterato
         if isinstance(column := profile.by_name[kind.name], VectorColumn) and column.mean
     }
     for chunk in chunks(dataset, alike, widths) if alike else ():
-        codes = {k.name: encode(profile.by_name[k.name], chunk.values[k.name]) for k in alike}
+        codes = {k.name: _encode(profile.by_name[k.name], chunk) for k in alike}
         views = _view_codes(profile, chunk)
         codes = {n: held for n, held in {**views, **codes}.items() if n in names}
-        yield Encoded(start=chunk.start, codes=codes, values=chunk.values)
+        values = {kind.name: chunk.series(kind.name) for kind in alike}
+        yield Encoded(start=chunk.start, codes=codes, values=values)
 
 
 def _view_codes(profile: Profile, chunk: Chunk) -> dict[str, Codes]:
@@ -166,8 +166,16 @@ def encode(column: Column, values: pl.Series) -> Codes:
     and vectors.
     """
     if isinstance(column, CategoryColumn):
-        return word_codes(values, column.groups)
-    return numeric_codes(_numbers(values), numeric_part(column).edges)
+        return word_codes(coded(values), column.groups)
+    numeric = values.dtype.is_numeric()
+    numbers: Floats = values.to_numpy() if numeric else np.full(len(values), np.nan)
+    return numeric_codes(numbers, numeric_part(column).edges)
+
+
+def _encode(column: Column, chunk: Chunk) -> Codes:
+    if isinstance(column, CategoryColumn):
+        return word_codes(chunk.coded(column.name), column.groups)
+    return numeric_codes(_numbers(chunk, column.name), numeric_part(column).edges)
 
 
 def numeric_part(column: NumericColumn | TextColumn | VectorColumn) -> NumericColumn:
@@ -311,26 +319,23 @@ class _Numbers:
         self._infinite = np.zeros(2, np.int64)
         self._low, self._high = np.inf, -np.inf
         self._cells = np.zeros(len(self._part.bins), np.int64)
-        self._registers = np.zeros(REGISTERS, np.int64)
         self._tokens = _Dictionary(column.tokens if isinstance(column, TextColumn) else ())
         self._marks = dict.fromkeys(MARKS, 0)
         self._moments: list[Moments] = []
 
     def add(self, chunk: Chunk) -> Codes:
-        series = chunk.values[self.column.name]
-        numbers = _numbers(series)
+        numbers = _numbers(chunk, self.column.name)
         finite = np.isfinite(numbers)
         ordered = np.sort(numbers if finite.all() else numbers[finite])
         below, upto = counted(ordered, self._points)
         self._below, self._upto = self._below + below, self._upto + upto
         self._count += len(ordered)
-        self._nulls += series.null_count()
+        nulls = chunk.series(self.column.name).null_count()
+        self._nulls += nulls
         if len(ordered) < len(numbers):
-            self._nans += int(np.isnan(numbers).sum()) - series.null_count()
+            self._nans += int(np.isnan(numbers).sum()) - nulls
             self._infinite += [(numbers == -np.inf).sum(), (numbers == np.inf).sum()]
         if len(ordered):
-            single = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-            self._registers = np.maximum(self._registers, registers(hashed_numbers(single)))
             self._low = min(self._low, float(ordered[0]))
             self._high = max(self._high, float(ordered[-1]))
         codes = numeric_codes(numbers, self._edges)
@@ -358,7 +363,6 @@ class _Numbers:
             nans=self._nans,
             infinite=(int(self._infinite[0]), int(self._infinite[1])),
             cells=self._cells,
-            registers=self._registers,
             below=self._below,
             upto=self._upto,
             low=self._low if self._count else None,
@@ -374,21 +378,14 @@ class _Words:
         self.column, self._values = column, _Dictionary(column.values)
         self._count = self._nulls = 0
         self._cells = np.zeros(len(column.bins), np.int64)
-        self._registers = np.zeros(REGISTERS, np.int64)
 
     def add(self, chunk: Chunk) -> Codes:
-        import polars as pl
-
-        series = chunk.values[self.column.name].cast(pl.String)
-        words, places = tally.dictionary(series)
-        rows = np.bincount(places, minlength=len(words) + 1)[: len(words)]
-        counts = pl.DataFrame({"value": words, "count": rows})
-        seen = [tally.in_block(counts, 0)]
-        self._values.add(seen)
-        self._registers = np.maximum(self._registers, tally.distinct_registers(seen))
-        self._nulls += series.null_count()
-        self._count += series.count()
-        codes: Codes = np.append(word_codes(words, self.column.groups), np.uint8(0))[places]
+        words = chunk.coded(self.column.name)
+        self._values.add([tally.counted(words, 0)])
+        nulls = words.missing()
+        self._nulls += nulls
+        self._count += len(words) - nulls
+        codes = word_codes(words, self.column.groups)
         self._cells += np.bincount(codes, minlength=len(self._cells))
         return codes
 
@@ -399,7 +396,6 @@ class _Words:
             count=self._count,
             nulls=self._nulls,
             cells=self._cells,
-            registers=self._registers,
             unlisted=self._count - int(told["listed"].sum()),
             **told,
         )
@@ -409,10 +405,10 @@ def _watcher(column: Column) -> _Numbers | _Words:
     return _Words(column) if isinstance(column, CategoryColumn) else _Numbers(column)
 
 
-def _numbers(values: pl.Series) -> Floats:
+def _numbers(chunk: Chunk, name: str) -> Floats:
     """The values as numbers; a column of nothing but nulls has none, whatever its type is."""
-    numeric = values.dtype.is_numeric()
-    found: Floats = values.to_numpy() if numeric else np.full(len(values), np.nan)
+    held = chunk.numbers.get(name)
+    found: Floats = np.full(chunk.rows, np.nan) if held is None else held.to_numpy()
     return found
 
 
