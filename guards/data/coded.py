@@ -38,12 +38,20 @@ class Coded:
         """Some of the rows, with the same words."""
         return Coded(known=self.known, places=self.places[first:end])
 
+    def each(self) -> Coded:
+        """Every distinct word once, and then a row without one."""
+        return Coded(known=self.known, places=np.arange(len(self.known) + 1))
+
     def counts(self) -> pl.DataFrame:
         """The rows of each word that there is: columns `value` and `count`."""
+        return self.counted(np.bincount(self.places, minlength=len(self.known) + 1))
+
+    def counted(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> pl.DataFrame:
+        """As :attr:`counts`, where `rows` (words + 1,) have been counted by place."""
         import polars as pl
 
-        rows = np.bincount(self.places, minlength=len(self.known) + 1)[: len(self.known)]
-        return pl.DataFrame({"value": self.known, "count": rows}).filter(pl.col("count") > 0)
+        there = np.flatnonzero(rows[: len(self.known)])
+        return pl.DataFrame({"value": self.known.gather(there), "count": rows[there]})
 
     def missing(self) -> int:
         """How many rows have no word."""
@@ -89,20 +97,29 @@ def renamed(words: Coded, known: pl.Series) -> Coded:
 
 def _of_arrow(column: pa.DictionaryArray) -> Coded:
     import polars as pl
+    import pyarrow.compute as pc
 
     known = pl.Series("value", column.dictionary, dtype=pl.String)
-    places = pl.Series(column.indices).cast(pl.UInt32).fill_null(len(known)).to_numpy()
-    return Coded(known=known, places=places)
+    indices = column.indices
+    if indices.null_count:
+        indices = pc.fill_null(indices, len(known))
+    return Coded(known=known, places=pl.Series(indices).to_numpy())
 
 
 def _unified(parts: Sequence[Coded]) -> Coded:
     """The rows of all parts in places of one list, in which every word is once and none is null."""
     import polars as pl
 
+    if len(parts) == 1 and _distinct(parts[0].known):
+        return parts[0]
     whole = coded(pl.concat([part.known for part in parts]))
     held, start = [], 0
     for part in parts:
         places = whole.places[start : start + len(part.known)]
-        held.append(np.append(places, np.uint32(len(whole.known)))[part.places])
+        held.append(np.append(places, len(whole.known)).astype(np.int32)[part.places])
         start += len(part.known)
     return Coded(known=whole.known, places=np.concatenate(held))
+
+
+def _distinct(known: pl.Series) -> bool:
+    return not known.null_count() and known.n_unique() == len(known)

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 from guards.data import folder
 from guards.data.coded import Coded, read_coded
 from guards.data.dataset import Dataset, Shard
+from guards.data.decoding import opened
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
-
-# Of a compressed column chunk, which is read piece by piece.
-_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,16 +121,14 @@ def _batches(
     path: str, form: str, columns: list[str], words: Collection[str], size: int
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if form == "parquet":
-        kept = {"read_dictionary": list(words)}
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER, **kept) as file:
+        with opened(path, words) as file:
             yield from file.iter_batches(size, columns=columns)
         return
     with pa.memory_map(path) as source:
         if form == "ipc":
-            opened = pa.ipc.open_file(source)
-            yield from map(opened.get_batch, range(opened.num_record_batches))
+            file = pa.ipc.open_file(source)
+            yield from map(file.get_batch, range(file.num_record_batches))
         else:
             yield from pa.ipc.open_stream(source)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 CHUNK = 1 << 18
-STRIP = 1 << 15
+STRIP = 1 << 16
 WIDE_STRIP = 1 << 9
 BLOCKS, FEW_BLOCKS, SMALL = 8, 4, 16_000
 
@@ -105,10 +105,15 @@ def one_chunk(rows: int) -> bool:
 
 
 def chunks(
-    dataset: Dataset, columns: Sequence[Kind], widths: Mapping[str, int] | None = None
+    dataset: Dataset,
+    columns: Sequence[Kind],
+    widths: Mapping[str, int] | None = None,
+    *,
+    small: bool = False,
 ) -> Iterator[Chunk]:
     """The rows of a dataset, CHUNK at a time; `widths` are the lengths that vectors must have.
 
+    With `small` a chunk is a strip, which stays in the cache: for what counts and does not sort.
     Of a vector column that it does not name, the first strip with a list says how long all have to
     be: as most of them are there.
     """
@@ -123,7 +128,7 @@ def chunks(
     for parts in strips(dataset, names, words, size, cuts):
         held += [_reduced(part, columns, _block(cuts, done), known) for part in parts]
         done += sum(part.height for part in parts)
-        if done % CHUNK == 0 or done == dataset.rows:
+        if small or done % CHUNK == 0 or done == dataset.rows:
             yield _chunk(held, start)
             held, start = [], done
 
@@ -163,9 +168,7 @@ def _chunk(held: Sequence[_Strip], start: int) -> Chunk:
     )
 
 
-def _reduced(
-    strip: Strip, columns: Sequence[Kind], block: int, widths: dict[str, int]
-) -> _Strip:
+def _reduced(strip: Strip, columns: Sequence[Kind], block: int, widths: dict[str, int]) -> _Strip:
     import polars as pl
 
     values: dict[str, pl.Series] = {}

@@ -54,7 +54,6 @@ from guards.numerics.sketches import (
 )
 
 if TYPE_CHECKING:
-
     Codes = np.ndarray[Any, np.dtype[np.uint8]]
 
 # Points of one chunk's distribution function on the way: four times as fine as what is written.
@@ -346,7 +345,9 @@ def numeric_codes(numbers: Any, edges: Any) -> Codes:
     """The bin of each number, (n,): 0 for NaN, 1 below the first edge, and so on."""
     codes = codes_of(numbers, edges)
     codes += 1
-    codes[np.isnan(numbers)] = 0
+    missing = np.isnan(numbers)
+    if missing.any():
+        codes[missing] = 0
     return codes
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guards.data.coded import coded
+from guards.data.coded import Coded, coded
 from guards.data.dataset import Dataset
 from guards.data.profiles import tally
 from guards.data.profiles.chunks import Chunk, Moments, Tokens, chunks
@@ -29,7 +29,6 @@ from guards.data.profiles.nouns import (
     VectorColumn,
 )
 from guards.data.profiles.tables import Tables, shape_of
-from guards.data.profiles.triples import Triples
 from guards.data.profiles.values import MARKS, Kind, kinds
 from guards.data.profiles.views import ViewCounts, view_codes
 from guards.numerics.cells import moved_shares
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     Ints = np.ndarray[Any, np.dtype[np.int64]]
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+_WORDS = 1 << 17  # that are put into the dictionary together
 _TOLD = 20  # of the unlisted values, by name
 _APART = 0.5  # of a column that is a clock: most rows of a block lie elsewhere than the others'
 
@@ -235,7 +235,6 @@ class Observer:
         ]
         plan = [profile.pairs[place] for place in self._places]
         shapes = {column.name: shape_of(column) for column in same}
-        self._tables = Tables([(p.first, p.second, p.join) for p in plan], shapes, blocks=1)
         self._views = {
             column.name: ViewCounts(column.name, 1, column.views)
             for column in same
@@ -243,8 +242,9 @@ class Observer:
         }
         views = {name: shape for one in self._views.values() for name, shape in one.shapes.items()}
         every = {**views, **shapes}
-        threes = [t.columns for t in profile.triples if set(t.columns) <= every.keys()]
-        self._triples = Triples(threes, every)
+        self._threes = [t.columns for t in profile.triples if set(t.columns) <= every.keys()]
+        pairs = [(pair.first, pair.second, pair.join) for pair in plan]
+        self._tables = Tables(pairs, every, 1, self._threes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -254,9 +254,8 @@ class Observer:
     def add(self, chunk: Chunk) -> None:
         """Count the rows of a chunk."""
         codes = {name: watcher.add(chunk) for name, watcher in self._watchers.items()}
-        self._tables.add(codes, ((0, 0, chunk.rows),))
         views = {n: held for one in self._views.values() for n, held in one.add(chunk).items()}
-        self._triples.add({**views, **codes}, ((0, 0, chunk.rows),))
+        self._tables.add({**views, **codes}, ((0, 0, chunk.rows),))
 
     def finish(self, rows: int) -> Observed:
         """The batch of so many rows."""
@@ -264,8 +263,8 @@ class Observer:
         tables: list[Ints | None] = [None] * len(self.profile.pairs)
         for place, counts in zip(self._places, self._tables.counts, strict=True):
             tables[place] = counts[0]
-        counted = [counts[0] for counts in self._triples.counts]
-        triples = dict(zip(self._triples.plan, counted, strict=True))
+        counted = [counts[0] for counts in self._tables.triples]
+        triples = dict(zip(self._threes, counted, strict=True))
         return Observed(
             profile=self.profile,
             rows=rows,
@@ -288,17 +287,26 @@ class _Dictionary:
     def __init__(self, values: Sequence[str]) -> None:
         self._values, self._known = values, tally.EMPTY
         self._listed = np.zeros(len(values), np.int64)
+        self._waiting: list[pl.DataFrame] = []
 
     def add(self, parts: Sequence[pl.DataFrame]) -> None:
+        self._waiting += parts
+        if sum(part.height for part in self._waiting) >= _WORDS:
+            self._settle()
+
+    def _settle(self) -> None:
         import polars as pl
 
-        seen = tally.Tally(frame=pl.concat(parts))
-        self._listed += tally.by_block(seen, self._values, 1)[0]
-        self._known = tally.added(self._known, parts)
+        if self._waiting:
+            seen = tally.Tally(frame=pl.concat(self._waiting))
+            self._listed += tally.by_block(seen, self._values, 1)[0]
+            self._known = tally.added(self._known, self._waiting)
+            self._waiting = []
 
     def told(self) -> dict[str, Any]:
         import polars as pl
 
+        self._settle()
         others = self._known.totals.filter(~pl.col("value").is_in(list(self._values)))
         common = others.filter(pl.col("count") >= RARE).head(_TOLD)
         return {
@@ -330,18 +338,25 @@ class _Numbers:
         below, upto = counted(ordered, self._points)
         self._below, self._upto = self._below + below, self._upto + upto
         self._count += len(ordered)
-        nulls = chunk.series(self.column.name).null_count()
-        self._nulls += nulls
+        cuts = np.searchsorted(ordered, self._edges)
+        self._cells[1:] += np.diff(cuts, prepend=0, append=len(ordered))
         if len(ordered) < len(numbers):
-            self._nans += int(np.isnan(numbers).sum()) - nulls
-            self._infinite += [(numbers == -np.inf).sum(), (numbers == np.inf).sum()]
+            self._others(numbers, chunk.series(self.column.name).null_count())
         if len(ordered):
             self._low = min(self._low, float(ordered[0]))
             self._high = max(self._high, float(ordered[-1]))
-        codes = numeric_codes(numbers, self._edges)
-        self._cells += np.bincount(codes, minlength=len(self._cells))
         self._strips(chunk.strips.get(self.column.name, ()))
-        return codes
+        return numeric_codes(numbers, self._edges)
+
+    def _others(self, numbers: Floats, nulls: int) -> None:
+        missing = int(np.isnan(numbers).sum())
+        self._nulls += nulls
+        self._nans += missing - nulls
+        least, most = (int((numbers == end).sum()) for end in (-np.inf, np.inf))
+        self._infinite += [least, most]
+        self._cells[0] += missing
+        self._cells[1] += least
+        self._cells[-1] += most
 
     def _strips(self, strips: Sequence[Tokens | Moments]) -> None:
         words = [strip for strip in strips if isinstance(strip, Tokens)]
@@ -372,31 +387,41 @@ class _Numbers:
 
 
 class _Words:
-    """Counts categories."""
+    """Counts categories: by place, while chunks have the same list of words, and then by word."""
 
     def __init__(self, column: CategoryColumn) -> None:
         self.column, self._values = column, _Dictionary(column.values)
-        self._count = self._nulls = 0
         self._cells = np.zeros(len(column.bins), np.int64)
+        self._list: Coded | None = None
+        self._rows = np.zeros(0, np.int64)
+        self._codes: Codes = np.zeros(0, np.uint8)
 
     def add(self, chunk: Chunk) -> Codes:
         words = chunk.coded(self.column.name)
-        self._values.add([tally.counted(words, 0)])
-        nulls = words.missing()
-        self._nulls += nulls
-        self._count += len(words) - nulls
-        codes = word_codes(words, self.column.groups)
-        self._cells += np.bincount(codes, minlength=len(self._cells))
-        return codes
+        if self._list is None or not words.known.equals(self._list.known):
+            self._settle()
+            self._list = words.each()
+            self._codes = word_codes(self._list, self.column.groups)
+            self._rows = np.zeros(len(self._codes), np.int64)
+        self._rows += np.bincount(words.places, minlength=len(self._rows))
+        found: Codes = self._codes[words.places]
+        return found
+
+    def _settle(self) -> None:
+        if self._list is not None:
+            self._values.add([tally.in_block(self._list.counted(self._rows), 0)])
+            np.add.at(self._cells, self._codes, self._rows)
 
     def finish(self) -> Seen:
-        told = self._values.told()
+        self._settle()
+        self._list = None
+        told, count = self._values.told(), int(self._cells[1:].sum())
         return Seen(
             column=self.column,
-            count=self._count,
-            nulls=self._nulls,
+            count=count,
+            nulls=int(self._cells[0]),
             cells=self._cells,
-            unlisted=self._count - int(told["listed"].sum()),
+            unlisted=count - int(told["listed"].sum()),
             **told,
         )
 
