@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import guards
 from guards.data.decoding import Probed, Problem, file_of, form_of, probe
 from guards.errors import GuardError, UsageError
 
@@ -40,7 +39,7 @@ MEMORY = "TOADSTONE_DECODE_MIB"  # the environment variable that sets the child'
 _START = (
     "import sys, json, types; sys.path[:] = json.loads(sys.argv[1]); "
     "sys.modules['guards'] = guards = types.ModuleType('guards'); "
-    "guards.__path__ = json.loads(sys.argv[3]); "
+    "guards.__path__ = [sys.argv[3]]; "
     "from guards.data.trial import serve; serve()"
 )
 _LONGEST = 64 * MIB  # of an answer; a schema of 100,000 columns is below 10 MiB
@@ -195,7 +194,7 @@ _CHILDREN: dict[int, _Child] = {}
 
 def _started(memory: int) -> _Child:
     # -I: nothing is imported from the directory that this is run in, which may be the dataset.
-    asked = [json.dumps(sys.path), str(memory), json.dumps(list(guards.__path__))]
+    asked = [json.dumps(sys.path), str(memory), str(Path(__file__).absolute().parents[1])]
     command = [sys.executable, "-I", "-c", _START, *asked]
     # Arrow's own allocator gives pages back and asks for new ones all the time.
     environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}

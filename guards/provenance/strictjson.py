@@ -26,7 +26,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 2_000_000
 MAX_TEXT = 4096
 MAX_INTEGER = 2**53 - 1
-_LARGE = re.compile(rb"(?<![.\d])\d{16}")  # without one no integer is beyond
+_LARGE = re.compile(rb"(?:^|[\s,:\[-])\d{16}")  # without one no integer is beyond
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -187,7 +187,7 @@ def _bounded(root: Any, long_text: frozenset[str], long_at: int, *, texts: bool)
     if texts:
         _bounded_text(root, long=False)
     level, depth = [root], 0
-    while level := [value for value in level if isinstance(value, dict | list)]:
+    while level := [value for value in level if type(value) is list or type(value) is dict]:
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
         if texts:
