@@ -117,7 +117,7 @@ def test_a_batch_looks_the_same_in_any_order_of_any_shards(tmp_path_factory, mad
 @unhurried
 @given(data, cuts)
 def test_a_batch_counted_alone_is_counted_slowly(tmp_path_factory, made, where):
-    """Without texts and vectors a chunk is a strip; its counts are the obvious ones all the same."""
+    """Without texts and vectors a chunk is a strip; its counts are the obvious ones."""
     narrow = ["label", "x", "w"]
     root = tmp_path_factory.mktemp("then")
     reference = build_profile(shards(root, table(1, 200, "normal").select(narrow), []))
