@@ -49,6 +49,8 @@ _DISGUISES = {
 _SEPARATORS = frozenset(";\t|")
 # What a Parquet file may declare: row groups; and for its size, once it is much, bytes and values.
 _GROUPS, _UNPACKED, _VALUES, _RATIO = 100_000, 1 << 33, 1 << 33, 1000
+# Of a compressed column chunk, which is read piece by piece.
+_BUFFER = 1 << 20
 # For the count and the row number beside people's columns, whose names may not hold a NUL.
 ROWS = "\0rows"
 _UNPACKS = "\0unpacked"
@@ -157,13 +159,19 @@ def _decode_parquet(path: Path, *, through: bool) -> str:
 
     What the footer declares is looked at first; says why the pages were not read, if they were not.
     """
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
+    with opened(path) as file:
         told = _beyond_all(file.metadata, path.stat().st_size)
         for _ in file.iter_batches(batch_size=8192) if through and not told else ():
             pass
     return told
+
+
+def opened(path: Path | str, words: Iterable[str] = ()) -> pq.ParquetFile:
+    """A Parquet file to be read piece by piece; columns of `words` come as dictionaries."""
+    import pyarrow.parquet as pq
+
+    kept = list(words)
+    return pq.ParquetFile(path, read_dictionary=kept, pre_buffer=False, buffer_size=_BUFFER)
 
 
 def _beyond_all(declared: pq.FileMetaData, size: int) -> str:

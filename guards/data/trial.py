@@ -37,8 +37,11 @@ from guards.errors import GuardError, UsageError
 
 MIB = 1 << 20
 MEMORY = "TOADSTONE_DECODE_MIB"  # the environment variable that sets the child's memory
+# The package without what its front loads: a child has no use for the library's public names.
 _START = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "import sys, json, types; sys.path[:] = json.loads(sys.argv[1]); "
+    "sys.modules['guards'] = guards = types.ModuleType('guards'); "
+    "guards.__path__ = [sys.argv[3]]; "
     "from guards.data.trial import serve; serve()"
 )
 _MOST = 4096 * MIB  # of what unpacks, where nobody says more
@@ -250,10 +253,17 @@ _CHILDREN: dict[int, _Child] = {}
 
 def _started(memory: int) -> _Child:
     # -I: nothing is imported from the directory that this is run in, which may be the dataset.
-    command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path), str(memory)]
+    asked = [json.dumps(sys.path), str(memory), str(Path(__file__).absolute().parents[1])]
+    command = [sys.executable, "-I", "-c", _START, *asked]
+    # Arrow's own allocator gives pages back and asks for new ones all the time.
+    environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
         )
     except OSError as error:
         told = f"no process to decode data in could be started: {sys.executable}: {error.strerror}"

@@ -1,97 +1,123 @@
-"""Counts of many pairs of columns at once: how often each code of one meets each of the other.
+"""Counts of many pairs and triples of columns at once: how often their codes come together.
 
-Columns of few codes make one column of their combinations, and a count of two such columns holds
-all pairs across them. So tables of few codes, which are the most, cost a quarter and less.
+Counting costs the same for two columns as for four, as long as the counts stay in the cache. So
+columns are put into sets, each wanted pair or triple into one, a set with as many of them as it can
+hold; what is counted are the codes of a set together, and a pair is a sum of those over the others.
+Fifty columns of a dozen codes, each with twenty others, take a quarter of the counting.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
-# Columns are put together up to so many codes squared; 12 ** 4 counts stay in the cache.
-FEW = 12
-_AT_ONCE = 1 << 15  # rows: what is counted together should fit into the cache
-Pair = tuple[int, int]
+Codes = npt.NDArray[np.unsignedinteger[Any]]
+Columns = tuple[int, ...]
+# The cells of a set: four columns of a dozen codes, whose counts stay in the cache.
+CELLS = 12**4
+_AT_ONCE = 1 << 16  # rows
 
 
-def cross_counts(
-    codes: Sequence[npt.ArrayLike], levels: Sequence[int], wanted: Sequence[Pair]
-) -> list[Ints]:
-    """For each wanted pair (a, b) the rows of every two codes, shape (levels[a], levels[b]).
+class Crosstab:
+    """Counts the wanted tuples of columns, of which column i has `levels[i]` codes."""
 
-    `codes[a]` are (n,), at least 0 and less than `levels[a]`. Tables of parts of the rows add up.
+    def __init__(self, levels: Sequence[int], wanted: Sequence[Columns]) -> None:
+        self._levels, self._wanted = list(levels), [tuple(columns) for columns in wanted]
+        self.sets = sorted(_covering(self._levels, self._wanted))
+        self._sizes = [[self._levels[column] for column in held] for held in self.sets]
+        self._counts = [np.zeros(prod(size), np.int64) for size in self._sizes]
+        self._used = sorted({column for held in self.sets for column in held})
+
+    def add(self, codes: Sequence[npt.NDArray[Any]]) -> None:
+        """Count rows: `codes[i]` (n,) are at least 0 and less than `levels[i]`."""
+        rows = len(codes[0]) if codes else 0
+        # The same memory for every set: new pages would cost as much as the counting.
+        word = np.min_scalar_type(max(map(len, self._counts), default=1) - 1)
+        own = np.empty((len(self._levels), min(rows, _AT_ONCE)), word)
+        room = np.empty((max(map(len, self.sets), default=1), own.shape[1]), word)
+        places = np.empty(own.shape[1], np.int64)
+        for start in range(0, rows, _AT_ONCE):
+            many = min(rows - start, _AT_ONCE)
+            for column in self._used:
+                own[column, :many] = codes[column][start : start + many]
+            found = self._cells(own[:, :many], room[:, :many])
+            for counts, cells in zip(self._counts, found, strict=True):
+                np.copyto(places[:many], cells)
+                counts += np.bincount(places[:many], minlength=len(counts))
+
+    def taken(self) -> list[Ints]:
+        """For each wanted tuple its counts, one axis a column; counting begins anew."""
+        tables = [c.reshape(size) for c, size in zip(self._counts, self._sizes, strict=True)]
+        homes = {frozenset(held): place for place, held in enumerate(self.sets)}
+        found = [_summed(*self._home(columns, homes), tables) for columns in self._wanted]
+        for counts in self._counts:
+            counts[:] = 0
+        return found
+
+    def _home(self, columns: Columns, homes: dict[frozenset[int], int]) -> tuple[int, Columns]:
+        """The number of a set with these columns, and their axes in it."""
+        place = homes.get(frozenset(columns))
+        if place is None:
+            place = next(n for n, held in enumerate(self.sets) if set(columns) <= set(held))
+        return place, tuple(self.sets[place].index(column) for column in columns)
+
+    def _cells(self, codes: Codes, room: Codes) -> Iterator[npt.NDArray[Any]]:
+        """The cell of each row in each set, in turn; neighbours share what begins them.
+
+        `codes` (columns, rows); `room` (longest set, rows) is written over.
+        """
+        known: list[int] = []
+        for held in self.sets:
+            same = 0
+            while same < min(len(known), len(held)) and known[same] == held[same]:
+                same += 1
+            known = list(held)
+            for place in range(max(same, 1), len(held)):
+                before = codes[held[0]] if place == 1 else room[place - 1]
+                levels = room.dtype.type(self._levels[held[place]])
+                np.multiply(before, levels, out=room[place])
+                np.add(room[place], codes[held[place]], out=room[place])
+            yield room[len(held) - 1] if len(held) > 1 else codes[held[0]]
+
+
+def _summed(place: int, axes: Columns, tables: Sequence[Ints]) -> Ints:
+    table = tables[place]
+    others = tuple(axis for axis in range(table.ndim) if axis not in axes)
+    order = np.argsort(np.argsort(axes))
+    summed: Ints = table.sum(axis=others).transpose(order)
+    return summed.copy()
+
+
+def _covering(levels: Sequence[int], wanted: Sequence[Columns]) -> list[Columns]:
+    """Sets of columns of at most CELLS cells, unless one tuple has more, that hold all tuples.
+
+    Greedy, the longest tuples first: each time the column is added that brings most of the pairs
+    that no set has yet, the one of fewest codes where several do.
     """
-    members = _grouped(levels)
-    home = {column: group for group, held in enumerate(members) for column in held}
-    asked: defaultdict[Pair, list[int]] = defaultdict(list)
-    for place, (a, b) in enumerate(wanted):
-        asked[min(home[a], home[b]), max(home[a], home[b])].append(place)
-    cells = [int(np.prod([levels[column] for column in held])) for held in members]
-    tables = _counted([np.asarray(one) for one in codes], levels, members, sorted(asked), cells)
-    found: dict[int, Ints] = {}
-    for g, h in asked:
-        axes = members[g] if g == h else (*members[g], *members[h])
-        table = tables[g, h].reshape([levels[column] for column in axes])
-        for place in asked[g, h]:
-            found[place] = _marginal(table, axes, wanted[place])
-    return [found[place] for place in range(len(wanted))]
-
-
-def _counted(
-    codes: Sequence[npt.NDArray[Any]],
-    levels: Sequence[int],
-    members: Sequence[tuple[int, ...]],
-    asked: Sequence[Pair],
-    cells: Sequence[int],
-) -> dict[Pair, Ints]:
-    """The rows of every two codes of two groups, a slice of the rows at a time."""
-    tables = {(g, h): np.zeros(cells[g] * (cells[h] if g != h else 1), np.int64) for g, h in asked}
-    for start in range(0, len(codes[0]) if codes else 0, _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        joint = [_joint(codes, levels, held, part) for held in members]
-        left = np.empty_like(joint[0])
-        flat, scaled = np.empty_like(left), (-1, -1)
-        for g, h in asked:
-            if g != h and scaled != (g, cells[h]):
-                scaled = (g, cells[h])
-                np.multiply(joint[g], cells[h], out=left)
-            both = joint[g] if g == h else np.add(left, joint[h], out=flat)
-            tables[g, h] += np.bincount(both, minlength=len(tables[g, h]))
-    return tables
-
-
-def _grouped(levels: Sequence[int]) -> list[tuple[int, ...]]:
-    """Columns of few codes with those that follow: as many as make up `FEW` squared cells."""
-    groups: list[tuple[int, ...]] = [(c,) for c, count in enumerate(levels) if count > FEW]
-    cells = FEW * FEW + 1
-    for column in (c for c, count in enumerate(levels) if count <= FEW):
-        if cells * levels[column] <= FEW * FEW:
-            groups[-1], cells = (*groups[-1], column), cells * levels[column]
-        else:
-            groups.append((column,))
-            cells = levels[column]
-    return groups
-
-
-def _joint(
-    codes: Sequence[npt.NDArray[Any]], levels: Sequence[int], held: tuple[int, ...], part: slice
-) -> Ints:
-    found = codes[held[0]][part]
-    if len(held) > 1:
-        found = found.astype(np.uint8)  # which FEW squared fit into
-    for column in held[1:]:
-        found *= np.uint8(levels[column])
-        found += codes[column][part].astype(np.uint8, copy=False)
-    return found.astype(np.int64)
-
-
-def _marginal(table: Ints, axes: tuple[int, ...], pair: Pair) -> Ints:
-    others = tuple(axis for axis, column in enumerate(axes) if column not in pair)
-    summed: Ints = table.sum(axis=others)
-    return summed if axes.index(pair[0]) < axes.index(pair[1]) else summed.T
+    open_: defaultdict[int, set[int]] = defaultdict(set)
+    for a, b in (columns for columns in wanted if len(columns) == 2):
+        open_[a].add(b)
+        open_[b].add(a)
+    found: dict[Columns, None] = {}
+    for columns in sorted(wanted, key=lambda columns: -len(columns)):
+        if len(columns) == 2 and columns[1] not in open_[columns[0]]:
+            continue
+        held, cells = list(columns), prod(levels[column] for column in columns)
+        while True:
+            gains = Counter(column for one in held for column in open_[one])
+            fitting = [c for c in gains if c not in held and cells * levels[c] <= CELLS]
+            if not fitting:
+                break
+            best = min(fitting, key=lambda c: (-gains[c], levels[c], c))
+            held.append(best)
+            cells *= levels[best]
+        for one in held:
+            open_[one].difference_update(held)
+        found[tuple(sorted(held, key=lambda c: (levels[c], c)))] = None
+    return list(found)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _DIGITS = 17
+_AT_ONCE = 1 << 14
 
 
 def simplest(low: npt.ArrayLike, high: npt.ArrayLike) -> Floats:
@@ -57,11 +58,18 @@ def cell_edges(points: npt.ArrayLike, weights: npt.ArrayLike, bins: int) -> Floa
 def codes_of(values: Floats, edges: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     """How many edges each value reaches, (n,): 0 below the first; NaN reaches none.
 
-    Some two dozen comparisons in a row are ten times faster than a binary search for each value.
+    Some two dozen comparisons in a row are faster than a binary search for each value, and than a
+    table of where values are; the more so for as many values as stay in the cache.
     """
+    cuts = np.asarray(edges, np.float64)
     found = np.zeros(len(values), np.uint8)
-    for edge in np.asarray(edges, np.float64):
-        found += values >= edge
+    reached = np.empty(min(len(values), _AT_ONCE), np.bool_)
+    for start in range(0, len(values), _AT_ONCE):
+        part, codes = values[start : start + _AT_ONCE], found[start : start + _AT_ONCE]
+        told = reached[: len(part)]
+        for edge in cuts:
+            np.greater_equal(part, edge, out=told)
+            codes += told.view(np.uint8)
     return found
 
 

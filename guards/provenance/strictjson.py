@@ -26,6 +26,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 2_000_000
 MAX_TEXT = 4096
 MAX_INTEGER = 2**53 - 1
+_LARGE = re.compile(rb"(?:^|[\s,:\[-])\d{16}")  # without one no integer is beyond
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -130,7 +131,7 @@ def loads(
             data.decode("utf-8", errors="strict"),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
-            parse_int=_integer,
+            parse_int=_integer if _LARGE.search(data) else None,
             parse_float=_finite,
         )
         _bounded(value, frozenset(long_text), long_at, texts=not _are_short(data))
@@ -176,9 +177,9 @@ def _finite(text: str) -> float:
 
 
 def _are_short(data: bytes) -> bool:
-    """Whether no string is long or holds a surrogate: without escapes the quotes tell."""
+    """Whether no string is long or holds a surrogate: without escapes every second part is one."""
     plain = b"\\" not in data and data.isascii()
-    return plain and max(map(len, data.split(b'"'))) <= MAX_TEXT
+    return plain and max(map(len, data.split(b'"')[1::2]), default=0) <= MAX_TEXT
 
 
 def _bounded(root: Any, long_text: frozenset[str], long_at: int, *, texts: bool) -> None:
@@ -186,7 +187,7 @@ def _bounded(root: Any, long_text: frozenset[str], long_at: int, *, texts: bool)
     if texts:
         _bounded_text(root, long=False)
     level, depth = [root], 0
-    while level := [value for value in level if isinstance(value, dict | list)]:
+    while level := [value for value in level if type(value) is list or type(value) is dict]:
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
         if texts:

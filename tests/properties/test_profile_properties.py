@@ -17,8 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guards.data.dataset import Dataset, open_dataset
-from guards.data.profile import Profile, build_profile, observe, to_bytes
+from guards.data.profile import (
+    CategoryColumn,
+    Profile,
+    build_profile,
+    encode,
+    observe,
+    survey,
+    to_bytes,
+)
 from guards.data.profiles import chunks
+from guards.data.profiles.tables import shape_of
 from guards.numerics.sketches import ranks
 
 unhurried = settings(
@@ -103,6 +112,40 @@ def test_a_batch_looks_the_same_in_any_order_of_any_shards(tmp_path_factory, mad
     one = observe(shards(tmp_path_factory.mktemp("one"), frame, []), reference)
     many = observe(shards(tmp_path_factory.mktemp("many"), frame, where, shuffle), reference)
     assert told(one) == told(many)
+
+
+@unhurried
+@given(data, cuts)
+def test_a_batch_counted_alone_is_counted_slowly(tmp_path_factory, made, where):
+    """Without texts and vectors a chunk is a strip; its counts are the obvious ones."""
+    narrow = ["label", "x", "w"]
+    root = tmp_path_factory.mktemp("then")
+    reference = build_profile(shards(root, table(1, 200, "normal").select(narrow), []))
+    frame = table(*made).select(narrow)
+    dataset = shards(tmp_path_factory.mktemp("now"), frame, where)
+    seen = observe(dataset, reference)
+    assert told(seen) == told(survey(dataset, against=[reference]).observed[0])
+    codes = {name: encode(column, frame[name]) for name, column in reference.by_name.items()}
+    for name, column in reference.by_name.items():
+        one = seen.columns[name]
+        bins = len(column.bins)
+        assert one.cells.tolist() == [int((codes[name] == code).sum()) for code in range(bins)]
+        if isinstance(column, CategoryColumn):
+            assert one.listed.tolist() == [(frame[name] == value).sum() for value in column.values]
+        else:
+            numbers = frame[name].to_numpy()
+            finite = numbers[np.isfinite(numbers)]
+            assert one.below.tolist() == [int((finite < point).sum()) for point in column.points]
+            assert one.upto.tolist() == [int((finite <= point).sum()) for point in column.points]
+    for pair, counts in zip(reference.pairs, seen.tables, strict=True):
+        slow = np.zeros_like(counts)
+        sides = [
+            shape_of(reference.by_name[name]).coarse(pair.join)[codes[name]]
+            for name in (pair.first, pair.second)
+        ]
+        for cell in zip(*sides, strict=True):
+            slow[cell] += 1
+        assert counts.tolist() == slow.tolist()
 
 
 def plainly(value: Any) -> Any:

@@ -13,6 +13,7 @@ from guards.data.profiles.nouns import Profile, VectorColumn
 from guards.data.profiles.observe import Observed, Observer
 from guards.data.profiles.tables import (
     PAIR_BYTES,
+    Planned,
     Shape,
     Tables,
     dispersions,
@@ -20,7 +21,7 @@ from guards.data.profiles.tables import (
     groupings,
     planned,
 )
-from guards.data.profiles.triples import Triples, planned_triples
+from guards.data.profiles.triples import Names, finished_triples, planned_triples
 from guards.data.profiles.values import Kind, kinds, source_of
 from guards.data.profiles.views import planned_views
 
@@ -74,7 +75,8 @@ def _passed(
     columns = [kind for kind in found.values() if kind.name in wanted]
     profiles = [*([builder.like] if builder and builder.like else [])]
     profiles += [watcher.profile for watcher in observers]
-    for chunk in chunks(dataset, columns, _widths(profiles)) if columns else ():
+    small = builder is None and not any(kind.wide for kind in columns)
+    for chunk in chunks(dataset, columns, _widths(profiles), small=small) if columns else ():
         if builder:
             builder.add(chunk)
         for watcher in observers:
@@ -99,17 +101,15 @@ class _Builder:
         }
         self._views = [c.views for c in self._columns.values() if isinstance(c, Vectors)]
         self._by: list[str] = []
+        self._threes: list[Names] = []
         self._tables: Tables | None = None
-        self._triples: Triples | None = None
 
     def add(self, chunk: Chunk) -> None:
         codes = {name: column.add(chunk) for name, column in self._columns.items()}
         views = {name: held for one in self._views for name, held in one.add(chunk).items()}
-        if self._tables is None or self._triples is None:
-            shapes = self._shapes()
-            self._tables, self._triples = self._plan(shapes), self._threes(shapes)
-        self._tables.add(codes, chunk.blocks)
-        self._triples.add({**views, **codes}, chunk.blocks)
+        if self._tables is None:
+            self._tables = self._planned()
+        self._tables.add({**views, **codes}, chunk.blocks)
 
     def finish(self) -> Profile:
         columns = tuple(column.finish() for column in self._columns.values())
@@ -121,7 +121,7 @@ class _Builder:
             roles={n: role for n, role in self._roles.items() if n in self._columns},
             columns=columns,
             pairs=pairs,
-            triples=self._triples.finish() if self._triples else (),
+            triples=finished_triples(self._threes, self._tables.triples) if self._tables else (),
             groups=tuple(moved),
         )
 
@@ -135,19 +135,21 @@ class _Builder:
         """Without what is made of texts and pictures, whose views are counted and nothing else."""
         return {name: shape for name, shape in shapes.items() if source_of(name) == name}
 
-    def _threes(self, shapes: Mapping[str, Shape]) -> Triples:
+    def _planned(self) -> Tables:
+        """What is counted together, as the first chunk shows the columns."""
+        shapes = self._shapes()
         views = {name: shape for one in self._views for name, shape in one.shapes.items()}
         every = {**views, **shapes}
         if self.like:
-            plan = [t.columns for t in self.like.triples if set(t.columns) <= every.keys()]
+            self._threes = [t.columns for t in self.like.triples if set(t.columns) <= every.keys()]
         else:
             # Not the label: what crowds, crowds whatever it is called.
             own = self._own(shapes)
             others = {n: s for n, s in own.items() if self._roles.get(n) != "label"}
-            plan = planned_triples(others) + planned_views(one.name for one in self._views)
-        return Triples(plan, every, len(self._cuts) - 1)
+            self._threes = planned_triples(others) + planned_views(one.name for one in self._views)
+        return Tables(self._pairs(shapes), every, len(self._cuts) - 1, self._threes)
 
-    def _plan(self, shapes: Mapping[str, Shape]) -> Tables:
+    def _pairs(self, shapes: Mapping[str, Shape]) -> list[Planned]:
         words: dict[str, Any] = {
             name: (column.cells.tolist(), column.values)
             for name, column in self._columns.items()
@@ -156,12 +158,10 @@ class _Builder:
         self._by = groupings(words, self._special)
         if self.like:
             self._by = [n for n in dict.fromkeys(g.by for g in self.like.groups) if n in words]
-            plan = [
+            return [
                 (p.first, p.second, p.join) for p in self.like.pairs if self._has(p.first, p.second)
             ]
-        else:
-            plan = planned(self._own(shapes), self._by, self._rows, self._room)
-        return Tables(plan, shapes, len(self._cuts) - 1)
+        return planned(self._own(shapes), self._by, self._rows, self._room)
 
     def _has(self, *names: str) -> bool:
         return all(name in self._columns for name in names)

@@ -12,11 +12,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from guards.data.coded import Coded, coded, joined
 from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import VIEWS
 from guards.data.profiles.places import vectors_of
-from guards.data.profiles.values import MARKS, WORDS, Kind, items, marks, plain, token_lists, tokens
-from guards.data.stream import frames
+from guards.data.profiles.values import (
+    MARKS,
+    WORDS,
+    Kind,
+    brief,
+    items,
+    marks,
+    plain,
+    token_lists,
+    tokens,
+)
+from guards.data.stream import Strip, strips
 from guards.data.words import words_of
 from guards.numerics.directions import projected
 
@@ -28,7 +39,7 @@ if TYPE_CHECKING:
     Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 CHUNK = 1 << 18
-STRIP = 1 << 15
+STRIP = 1 << 16
 WIDE_STRIP = 1 << 9
 BLOCKS, FEW_BLOCKS, SMALL = 8, 4, 16_000
 
@@ -57,17 +68,29 @@ class Moments:
 class Chunk:
     """Some rows, from global row `start` on; `blocks` are (block, first row, end) within them.
 
-    `values` are the columns as :func:`guards.data.profiles.values.plain` gives them, of texts the
-    lengths and of vectors the norms; `strips` holds what else is kept of those. `views` are where
-    vectors lie along VIEWS directions, (rows, VIEWS), NaN for a row without one.
+    `numbers` are the columns as :func:`guards.data.profiles.values.plain` gives them, of texts the
+    lengths and of vectors the norms; `strips` holds what else is kept of those. `words` are the
+    categories. `views` are where vectors lie along VIEWS directions, (rows, VIEWS), NaN for a row
+    without one.
     """
 
     start: int
     rows: int
     blocks: tuple[tuple[int, int, int], ...]
-    values: Mapping[str, pl.Series]
+    numbers: Mapping[str, pl.Series]
+    words: Mapping[str, Coded]
     strips: Mapping[str, tuple[Tokens | Moments, ...]]
     views: Mapping[str, Singles]
+
+    def series(self, name: str) -> pl.Series:
+        """The plain values of a column."""
+        return self.words[name].series(name) if name in self.words else self.numbers[name]
+
+    def coded(self, name: str) -> Coded:
+        """The plain values of a column as words."""
+        import polars as pl
+
+        return self.words.get(name) or coded(self.numbers[name].cast(pl.String))
 
 
 def block_cuts(rows: int) -> list[int]:
@@ -82,26 +105,31 @@ def one_chunk(rows: int) -> bool:
 
 
 def chunks(
-    dataset: Dataset, columns: Sequence[Kind], widths: Mapping[str, int] | None = None
+    dataset: Dataset,
+    columns: Sequence[Kind],
+    widths: Mapping[str, int] | None = None,
+    *,
+    small: bool = False,
 ) -> Iterator[Chunk]:
     """The rows of a dataset, CHUNK at a time; `widths` are the lengths that vectors must have.
 
+    With `small` a chunk is a strip, which stays in the cache: for what counts and does not sort.
     Of a vector column that it does not name, the first strip with a list says how long all have to
     be: as most of them are there.
     """
-    import polars as pl
-
     cuts = block_cuts(dataset.rows)
     size = WIDE_STRIP if any(kind.wide for kind in columns) else STRIP
     known = dict(widths or {})
+    names = list(dict.fromkeys(kind.column for kind in columns))
+    texts = {kind.column for kind in columns if kind.kind != "category"}
+    words = {n for n in names if dataset.schema[n] == "String" and n not in texts}
     held: list[_Strip] = []
-    start = 0
-    for frame in frames(dataset, list(dict.fromkeys(kind.column for kind in columns)), size, cuts):
-        block = _block(cuts, start + sum(strip.rows for strip in held))
-        held.append(_reduced(frame, columns, block, known))
-        done = start + sum(strip.rows for strip in held)
-        if done % CHUNK == 0 or done == dataset.rows:
-            yield _chunk(held, start, pl.concat)
+    start = done = 0
+    for parts in strips(dataset, names, words, size, cuts):
+        held += [_reduced(part, columns, _block(cuts, done), known) for part in parts]
+        done += sum(part.height for part in parts)
+        if small or done % CHUNK == 0 or done == dataset.rows:
+            yield _chunk(held, start)
             held, start = [], done
 
 
@@ -109,7 +137,8 @@ def chunks(
 class _Strip:
     block: int
     rows: int
-    values: Mapping[str, pl.Series]
+    numbers: Mapping[str, pl.Series]
+    words: Mapping[str, pl.Series | Coded]
     extras: Mapping[str, Tokens | Moments]
     views: Mapping[str, Singles]
 
@@ -118,8 +147,9 @@ def _block(cuts: Sequence[int], row: int) -> int:
     return next(block for block, (low, high) in enumerate(pairwise(cuts)) if low <= row < high)
 
 
-def _chunk(held: Sequence[_Strip], start: int, concat: Any) -> Chunk:
+def _chunk(held: Sequence[_Strip], start: int) -> Chunk:
     import numpy as np
+    import polars as pl
 
     blocks: list[tuple[int, int, int]] = []
     end = 0
@@ -131,22 +161,25 @@ def _chunk(held: Sequence[_Strip], start: int, concat: Any) -> Chunk:
         start=start,
         rows=end,
         blocks=tuple(blocks),
-        values={name: concat([strip.values[name] for strip in held]) for name in held[0].values},
+        numbers={name: pl.concat([s.numbers[name] for s in held]) for name in held[0].numbers},
+        words={name: joined([s.words[name] for s in held]) for name in held[0].words},
         strips={name: tuple(s.extras[name] for s in held) for name in held[0].extras},
         views={name: np.concatenate([s.views[name] for s in held]) for name in held[0].views},
     )
 
 
-def _reduced(
-    frame: pl.DataFrame, columns: Sequence[Kind], block: int, widths: dict[str, int]
-) -> _Strip:
+def _reduced(strip: Strip, columns: Sequence[Kind], block: int, widths: dict[str, int]) -> _Strip:
     import polars as pl
 
     values: dict[str, pl.Series] = {}
+    told: dict[str, pl.Series | Coded] = {}
     extras: dict[str, Tokens | Moments] = {}
     views: dict[str, Singles] = {}
     for kind in columns:
-        series = frame[kind.column]
+        if kind.column in strip.words:
+            told[kind.name] = brief(strip.words[kind.column])
+            continue
+        series = strip.frame[kind.column]
         match kind.kind:
             case "text" if kind.form == "list":
                 values[kind.name] = _lengths(series)
@@ -161,12 +194,16 @@ def _reduced(
                 vectors, rows = (
                     vectors_of(series, kind.made) if kind.made else _vectors(series, widths)
                 )
-                values[kind.name], views[kind.name] = _placed(kind, frame.height, vectors, rows)
+                values[kind.name], views[kind.name] = _placed(kind, strip.height, vectors, rows)
                 odd = len(series) - series.null_count() - len(vectors)
                 extras[kind.name] = _moments(vectors, block, odd)
+            case "category":
+                told[kind.name] = plain(series, kind)
             case _:
                 values[kind.name] = plain(series, kind)
-    return _Strip(block=block, rows=frame.height, values=values, extras=extras, views=views)
+    return _Strip(
+        block=block, rows=strip.height, numbers=values, words=told, extras=extras, views=views
+    )
 
 
 def _lengths(lists: pl.Series) -> pl.Series:

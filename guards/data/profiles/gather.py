@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guards.data.coded import Coded
 from guards.data.profiles import tally
 from guards.data.profiles.chunks import Chunk, Moments, Tokens, one_chunk
 from guards.data.profiles.measures import (
@@ -53,8 +54,6 @@ from guards.numerics.sketches import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-
     Codes = np.ndarray[Any, np.dtype[np.uint8]]
 
 # Points of one chunk's distribution function on the way: four times as fine as what is written.
@@ -89,7 +88,7 @@ class Numbers:
 
     def add(self, chunk: Chunk) -> Codes:
         """Take a chunk; returns the codes of its values, (rows,)."""
-        values = chunk.values[self.kind.name]
+        values = chunk.numbers[self.kind.name]
         numbers = values.to_numpy()
         parts = {}
         for block, first, end in chunk.blocks:
@@ -182,11 +181,11 @@ class Words:
 
     def add(self, chunk: Chunk) -> Codes:
         """Take a chunk; returns the codes of its values, (rows,)."""
-        values = chunk.values[self.kind.name]
+        words = chunk.words[self.kind.name]
         seen = []
         for block, first, end in chunk.blocks:
-            some = values[first:end]
-            self._nulls[block] += some.null_count()
+            some = words.part(first, end)
+            self._nulls[block] += some.missing()
             self._rows[block] += end - first
             seen.append(tally.counted(some, block))
         self._registers = np.maximum(self._registers, tally.distinct_registers(seen))
@@ -194,7 +193,7 @@ class Words:
         if not self._settled:
             self.groups, self._settled = tally.listed(self._tally, GROUPS).values, True
             self.cells = np.zeros(len(self.groups) + 2, np.int64)
-        codes = word_codes(values, self.groups)
+        codes = word_codes(words, self.groups)
         self.cells += np.bincount(codes, minlength=len(self.cells))
         return codes
 
@@ -248,7 +247,7 @@ class Texts:
         for strip in strips:
             self._marks = {name: self._marks[name] + strip.marks[name] for name in MARKS}
         for block, first, end in chunk.blocks:
-            self._texts[block] += chunk.values[self.kind.name][first:end].count()
+            self._texts[block] += chunk.numbers[self.kind.name][first:end].count()
         seen = [tally.in_block(strip.tally, strip.block) for strip in strips]
         self._tally = tally.added(self._tally, seen)
         return self.length.add(chunk)
@@ -346,25 +345,21 @@ def numeric_codes(numbers: Any, edges: Any) -> Codes:
     """The bin of each number, (n,): 0 for NaN, 1 below the first edge, and so on."""
     codes = codes_of(numbers, edges)
     codes += 1
-    codes[np.isnan(numbers)] = 0
+    missing = np.isnan(numbers)
+    if missing.any():
+        codes[missing] = 0
     return codes
 
 
-def word_codes(values: pl.Series, groups: Sequence[str]) -> Codes:
+def word_codes(words: Coded, groups: Sequence[str]) -> Codes:
     """The bin of each word, (n,): 0 for null, then the groups, then any other."""
     import polars as pl
 
-    known = values.replace_strict(
+    own = words.known.replace_strict(
         pl.Series(groups, dtype=pl.String),
         pl.Series(range(1, len(groups) + 1), dtype=pl.UInt8),
         default=len(groups) + 1,
         return_dtype=pl.UInt8,
     )
-    codes: Codes = (
-        pl.select(pl.when(values.is_not_null()).then(known).otherwise(0))
-        .to_series()
-        .cast(pl.UInt8)
-        .to_numpy()
-        .copy()
-    )
+    codes: Codes = np.append(own.to_numpy(), np.uint8(0))[words.places]
     return codes

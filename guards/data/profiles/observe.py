@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guards.data.coded import Coded, coded
 from guards.data.dataset import Dataset
 from guards.data.profiles import tally
 from guards.data.profiles.chunks import Chunk, Moments, Tokens, chunks
@@ -28,11 +29,10 @@ from guards.data.profiles.nouns import (
     VectorColumn,
 )
 from guards.data.profiles.tables import Tables, shape_of
-from guards.data.profiles.triples import Triples
 from guards.data.profiles.values import MARKS, Kind, kinds
 from guards.data.profiles.views import ViewCounts, view_codes
 from guards.numerics.cells import moved_shares
-from guards.numerics.sketches import REGISTERS, counted, hashed_numbers, registers
+from guards.numerics.sketches import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     Ints = np.ndarray[Any, np.dtype[np.int64]]
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+_WORDS = 1 << 17  # that are put into the dictionary together
 _TOLD = 20  # of the unlisted values, by name
 _APART = 0.5  # of a column that is a clock: most rows of a block lie elsewhere than the others'
 
@@ -57,8 +58,7 @@ def _no_numbers() -> Floats:
 class Seen:
     """One column of a batch against the stored `column`.
 
-    `count`, `nulls`, `nans` and `infinite` are as there; `cells` (bins,) the rows in its bins;
-    `registers` the sketch of distinct values (of texts and vectors, of lengths and norms). Of
+    `count`, `nulls`, `nans` and `infinite` are as there; `cells` (bins,) the rows in its bins. Of
     numbers, lengths and norms: `below` and `upto` (points,) are rows less than each stored point
     and at most it, `low` and `high` the extremes. Of categories and tokens: `listed` (values,) are
     the rows of each listed value; `unlisted` (of categories) are all rows of other values,
@@ -72,7 +72,6 @@ class Seen:
     nans: int = 0
     infinite: tuple[int, int] = (0, 0)
     cells: Ints
-    registers: Ints
     below: Ints = field(default_factory=_no_rows)
     upto: Ints = field(default_factory=_no_rows)
     low: float | None = None
@@ -143,10 +142,11 @@ def encoded(dataset: Dataset, profile: Profile, names: Sequence[str]) -> Iterato
         if isinstance(column := profile.by_name[kind.name], VectorColumn) and column.mean
     }
     for chunk in chunks(dataset, alike, widths) if alike else ():
-        codes = {k.name: encode(profile.by_name[k.name], chunk.values[k.name]) for k in alike}
+        codes = {k.name: _encode(profile.by_name[k.name], chunk) for k in alike}
         views = _view_codes(profile, chunk)
         codes = {n: held for n, held in {**views, **codes}.items() if n in names}
-        yield Encoded(start=chunk.start, codes=codes, values=chunk.values)
+        values = {kind.name: chunk.series(kind.name) for kind in alike}
+        yield Encoded(start=chunk.start, codes=codes, values=values)
 
 
 def _view_codes(profile: Profile, chunk: Chunk) -> dict[str, Codes]:
@@ -166,8 +166,16 @@ def encode(column: Column, values: pl.Series) -> Codes:
     and vectors.
     """
     if isinstance(column, CategoryColumn):
-        return word_codes(values, column.groups)
-    return numeric_codes(_numbers(values), numeric_part(column).edges)
+        return word_codes(coded(values), column.groups)
+    numeric = values.dtype.is_numeric()
+    numbers: Floats = values.to_numpy() if numeric else np.full(len(values), np.nan)
+    return numeric_codes(numbers, numeric_part(column).edges)
+
+
+def _encode(column: Column, chunk: Chunk) -> Codes:
+    if isinstance(column, CategoryColumn):
+        return word_codes(chunk.coded(column.name), column.groups)
+    return numeric_codes(_numbers(chunk, column.name), numeric_part(column).edges)
 
 
 def numeric_part(column: NumericColumn | TextColumn | VectorColumn) -> NumericColumn:
@@ -227,7 +235,6 @@ class Observer:
         ]
         plan = [profile.pairs[place] for place in self._places]
         shapes = {column.name: shape_of(column) for column in same}
-        self._tables = Tables([(p.first, p.second, p.join) for p in plan], shapes, blocks=1)
         self._views = {
             column.name: ViewCounts(column.name, 1, column.views)
             for column in same
@@ -235,8 +242,9 @@ class Observer:
         }
         views = {name: shape for one in self._views.values() for name, shape in one.shapes.items()}
         every = {**views, **shapes}
-        threes = [t.columns for t in profile.triples if set(t.columns) <= every.keys()]
-        self._triples = Triples(threes, every)
+        self._threes = [t.columns for t in profile.triples if set(t.columns) <= every.keys()]
+        pairs = [(pair.first, pair.second, pair.join) for pair in plan]
+        self._tables = Tables(pairs, every, 1, self._threes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -246,9 +254,8 @@ class Observer:
     def add(self, chunk: Chunk) -> None:
         """Count the rows of a chunk."""
         codes = {name: watcher.add(chunk) for name, watcher in self._watchers.items()}
-        self._tables.add(codes, ((0, 0, chunk.rows),))
         views = {n: held for one in self._views.values() for n, held in one.add(chunk).items()}
-        self._triples.add({**views, **codes}, ((0, 0, chunk.rows),))
+        self._tables.add({**views, **codes}, ((0, 0, chunk.rows),))
 
     def finish(self, rows: int) -> Observed:
         """The batch of so many rows."""
@@ -256,8 +263,8 @@ class Observer:
         tables: list[Ints | None] = [None] * len(self.profile.pairs)
         for place, counts in zip(self._places, self._tables.counts, strict=True):
             tables[place] = counts[0]
-        counted = [counts[0] for counts in self._triples.counts]
-        triples = dict(zip(self._triples.plan, counted, strict=True))
+        counted = [counts[0] for counts in self._tables.triples]
+        triples = dict(zip(self._threes, counted, strict=True))
         return Observed(
             profile=self.profile,
             rows=rows,
@@ -280,17 +287,26 @@ class _Dictionary:
     def __init__(self, values: Sequence[str]) -> None:
         self._values, self._known = values, tally.EMPTY
         self._listed = np.zeros(len(values), np.int64)
+        self._waiting: list[pl.DataFrame] = []
 
     def add(self, parts: Sequence[pl.DataFrame]) -> None:
+        self._waiting += parts
+        if sum(part.height for part in self._waiting) >= _WORDS:
+            self._settle()
+
+    def _settle(self) -> None:
         import polars as pl
 
-        seen = tally.Tally(frame=pl.concat(parts))
-        self._listed += tally.by_block(seen, self._values, 1)[0]
-        self._known = tally.added(self._known, parts)
+        if self._waiting:
+            seen = tally.Tally(frame=pl.concat(self._waiting))
+            self._listed += tally.by_block(seen, self._values, 1)[0]
+            self._known = tally.added(self._known, self._waiting)
+            self._waiting = []
 
     def told(self) -> dict[str, Any]:
         import polars as pl
 
+        self._settle()
         others = self._known.totals.filter(~pl.col("value").is_in(list(self._values)))
         common = others.filter(pl.col("count") >= RARE).head(_TOLD)
         return {
@@ -311,32 +327,36 @@ class _Numbers:
         self._infinite = np.zeros(2, np.int64)
         self._low, self._high = np.inf, -np.inf
         self._cells = np.zeros(len(self._part.bins), np.int64)
-        self._registers = np.zeros(REGISTERS, np.int64)
         self._tokens = _Dictionary(column.tokens if isinstance(column, TextColumn) else ())
         self._marks = dict.fromkeys(MARKS, 0)
         self._moments: list[Moments] = []
 
     def add(self, chunk: Chunk) -> Codes:
-        series = chunk.values[self.column.name]
-        numbers = _numbers(series)
+        numbers = _numbers(chunk, self.column.name)
         finite = np.isfinite(numbers)
         ordered = np.sort(numbers if finite.all() else numbers[finite])
         below, upto = counted(ordered, self._points)
         self._below, self._upto = self._below + below, self._upto + upto
         self._count += len(ordered)
-        self._nulls += series.null_count()
+        cuts = np.searchsorted(ordered, self._edges)
+        self._cells[1:] += np.diff(cuts, prepend=0, append=len(ordered))
         if len(ordered) < len(numbers):
-            self._nans += int(np.isnan(numbers).sum()) - series.null_count()
-            self._infinite += [(numbers == -np.inf).sum(), (numbers == np.inf).sum()]
+            self._others(numbers, chunk.series(self.column.name).null_count())
         if len(ordered):
-            single = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-            self._registers = np.maximum(self._registers, registers(hashed_numbers(single)))
             self._low = min(self._low, float(ordered[0]))
             self._high = max(self._high, float(ordered[-1]))
-        codes = numeric_codes(numbers, self._edges)
-        self._cells += np.bincount(codes, minlength=len(self._cells))
         self._strips(chunk.strips.get(self.column.name, ()))
-        return codes
+        return numeric_codes(numbers, self._edges)
+
+    def _others(self, numbers: Floats, nulls: int) -> None:
+        missing = int(np.isnan(numbers).sum())
+        self._nulls += nulls
+        self._nans += missing - nulls
+        least, most = (int((numbers == end).sum()) for end in (-np.inf, np.inf))
+        self._infinite += [least, most]
+        self._cells[0] += missing
+        self._cells[1] += least
+        self._cells[-1] += most
 
     def _strips(self, strips: Sequence[Tokens | Moments]) -> None:
         words = [strip for strip in strips if isinstance(strip, Tokens)]
@@ -358,7 +378,6 @@ class _Numbers:
             nans=self._nans,
             infinite=(int(self._infinite[0]), int(self._infinite[1])),
             cells=self._cells,
-            registers=self._registers,
             below=self._below,
             upto=self._upto,
             low=self._low if self._count else None,
@@ -368,39 +387,41 @@ class _Numbers:
 
 
 class _Words:
-    """Counts categories."""
+    """Counts categories: by place, while chunks have the same list of words, and then by word."""
 
     def __init__(self, column: CategoryColumn) -> None:
         self.column, self._values = column, _Dictionary(column.values)
-        self._count = self._nulls = 0
         self._cells = np.zeros(len(column.bins), np.int64)
-        self._registers = np.zeros(REGISTERS, np.int64)
+        self._list: Coded | None = None
+        self._rows = np.zeros(0, np.int64)
+        self._codes: Codes = np.zeros(0, np.uint8)
 
     def add(self, chunk: Chunk) -> Codes:
-        import polars as pl
+        words = chunk.coded(self.column.name)
+        if self._list is None or not words.known.equals(self._list.known):
+            self._settle()
+            self._list = words.each()
+            self._codes = word_codes(self._list, self.column.groups)
+            self._rows = np.zeros(len(self._codes), np.int64)
+        self._rows += np.bincount(words.places, minlength=len(self._rows))
+        found: Codes = self._codes[words.places]
+        return found
 
-        series = chunk.values[self.column.name].cast(pl.String)
-        words, places = tally.dictionary(series)
-        rows = np.bincount(places, minlength=len(words) + 1)[: len(words)]
-        counts = pl.DataFrame({"value": words, "count": rows})
-        seen = [tally.in_block(counts, 0)]
-        self._values.add(seen)
-        self._registers = np.maximum(self._registers, tally.distinct_registers(seen))
-        self._nulls += series.null_count()
-        self._count += series.count()
-        codes: Codes = np.append(word_codes(words, self.column.groups), np.uint8(0))[places]
-        self._cells += np.bincount(codes, minlength=len(self._cells))
-        return codes
+    def _settle(self) -> None:
+        if self._list is not None:
+            self._values.add([tally.in_block(self._list.counted(self._rows), 0)])
+            np.add.at(self._cells, self._codes, self._rows)
 
     def finish(self) -> Seen:
-        told = self._values.told()
+        self._settle()
+        self._list = None
+        told, count = self._values.told(), int(self._cells[1:].sum())
         return Seen(
             column=self.column,
-            count=self._count,
-            nulls=self._nulls,
+            count=count,
+            nulls=int(self._cells[0]),
             cells=self._cells,
-            registers=self._registers,
-            unlisted=self._count - int(told["listed"].sum()),
+            unlisted=count - int(told["listed"].sum()),
             **told,
         )
 
@@ -409,10 +430,10 @@ def _watcher(column: Column) -> _Numbers | _Words:
     return _Words(column) if isinstance(column, CategoryColumn) else _Numbers(column)
 
 
-def _numbers(values: pl.Series) -> Floats:
+def _numbers(chunk: Chunk, name: str) -> Floats:
     """The values as numbers; a column of nothing but nulls has none, whatever its type is."""
-    numeric = values.dtype.is_numeric()
-    found: Floats = values.to_numpy() if numeric else np.full(len(values), np.nan)
+    held = chunk.numbers.get(name)
+    found: Floats = np.full(chunk.rows, np.nan) if held is None else held.to_numpy()
     return found
 
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from math import log10
 from typing import Any
 
 import numpy as np
 
-from guards.data.profiles.nouns import JOINS, CategoryColumn, Column, Groups, Pair, View, coarse
+from guards.data.profiles.nouns import (
+    EIGHT,
+    JOINS,
+    CategoryColumn,
+    Column,
+    Groups,
+    Pair,
+    View,
+    coarse,
+)
 from guards.digest import canonical_json
 from guards.numerics.cells import block_dispersion, block_movement
-from guards.numerics.crosstab import cross_counts
+from guards.numerics.crosstab import Crosstab
 
 PAIR_BYTES = 480_000
 _GROUPED = 0.4  # of the room, for pairs in the columns' own bins
@@ -41,34 +50,70 @@ class Shape:
         """How many cells it has in a pair."""
         return int(self.coarse(join)[-1]) + 1
 
+    @property
+    def few(self) -> int:
+        """The join that leaves about EIGHT cells, as three columns together have."""
+        inner = max(self.levels - (2 if self.words else 3), 1)
+        return -(-inner // EIGHT)
+
 
 class Tables:
-    """Counts the planned pairs in every block, chunk by chunk."""
+    """Counts the planned pairs, and `threes`, in every block, chunk by chunk.
 
-    def __init__(self, plan: Sequence[Planned], shapes: Mapping[str, Shape], blocks: int) -> None:
+    `counts[i]` are (blocks, cells, cells) of a pair, `triples[i]` (blocks, cells) of three columns
+    in :attr:`Shape.few` cells each.
+    """
+
+    def __init__(
+        self,
+        plan: Sequence[Planned],
+        shapes: Mapping[str, Shape],
+        blocks: int,
+        threes: Sequence[tuple[str, ...]] = (),
+    ) -> None:
         self.plan = tuple(plan)
-        used = dict.fromkeys((name, join) for a, b, join in plan for name in (a, b))
-        self._columns = {key: place for place, key in enumerate(used)}
-        coarse = [shapes[n].coarse(join).astype(np.uint8) for n, join in self._columns]
+        wanted = [((a, join), (b, join)) for a, b, join in plan]
+        joined = [tuple((name, shapes[name].few) for name in three) for three in threes]
+        used = {key: place for place, key in enumerate(dict.fromkeys(chain(*wanted, *joined)))}
+        coarse = [shapes[name].coarse(join).astype(np.uint8) for name, join in used]
         self._maps = [mapped.tobytes().ljust(256, b"\0") for mapped in coarse]
-        self._wanted = [(self._columns[a, j], self._columns[b, j]) for a, b, j in plan]
-        self._levels = [int(mapped[-1]) + 1 for mapped in coarse]
-        self.counts = [
-            np.zeros((blocks, self._levels[a], self._levels[b]), np.int64) for a, b in self._wanted
-        ]
+        self._names = [name for name, _ in used]
+        levels = [int(mapped[-1]) + 1 for mapped in coarse]
+        every = [tuple(used[key] for key in keys) for keys in (*wanted, *joined)]
+        self._crosstab = Crosstab(levels, every)
+        self._held = [np.zeros((blocks, *(levels[c] for c in keys)), np.int64) for keys in every]
+        self._block = 0
+
+    @property
+    def counts(self) -> list[Any]:
+        """The counts of the pairs so far, in the order of the plan."""
+        self._settle()
+        return self._held[: len(self.plan)]
+
+    @property
+    def triples(self) -> list[Any]:
+        """The counts of the triples so far, in their order."""
+        self._settle()
+        return [held.reshape(len(held), -1) for held in self._held[len(self.plan) :]]
 
     def add(self, codes: Mapping[str, Any], blocks: Sequence[tuple[int, int, int]]) -> None:
         """Count the rows of a chunk: codes (rows,) by column, and which rows are in which block."""
         # bytes.translate looks a code up in a fifth of the time that numpy takes.
         held = [
-            np.frombuffer(codes[name].tobytes().translate(mapped), np.uint8)
-            for (name, _), mapped in zip(self._columns, self._maps, strict=True)
+            np.frombuffer(
+                codes[name].astype(np.uint8, copy=False).tobytes().translate(mapped), np.uint8
+            )
+            for name, mapped in zip(self._names, self._maps, strict=True)
         ]
         for block, first, end in blocks:
-            part = [column[first:end] for column in held]
-            found = cross_counts(part, self._levels, self._wanted)
-            for counts, table in zip(self.counts, found, strict=True):
-                counts[block] += table
+            if block != self._block:
+                self._settle()
+                self._block = block
+            self._crosstab.add([column[first:end] for column in held])
+
+    def _settle(self) -> None:
+        for held, counts in zip(self._held, self._crosstab.taken(), strict=True):
+            held[self._block] += counts
 
 
 def planned(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guards.data.coded import Coded
 from guards.data.profiles.nouns import KEPT, RARE
 from guards.numerics.sketches import REGISTERS, hashed_words, registers
 
@@ -59,20 +60,9 @@ class Listed:
     error: int
 
 
-def counted(words: pl.Series, block: int) -> pl.DataFrame:
+def counted(words: Coded, block: int) -> pl.DataFrame:
     """The rows of each word of one block."""
-    return in_block(words.drop_nulls().rename("value").value_counts(name="count"), block)
-
-
-def dictionary(words: pl.Series) -> tuple[pl.Series, np.ndarray[Any, Any]]:
-    """The distinct words, and of each row the place of its own; null has the place after them."""
-    import polars as pl
-    import pyarrow as pa
-
-    coded = words.to_arrow().cast(pa.large_string()).dictionary_encode()
-    known = pl.Series("value", coded.dictionary, dtype=pl.String)
-    places = pl.Series(coded.indices, dtype=pl.UInt32)
-    return known, places.fill_null(len(known)).to_numpy()
+    return in_block(words.counts(), block)
 
 
 def in_block(counts: pl.DataFrame, block: int) -> pl.DataFrame:

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from guards.data.profiles.nouns import EIGHT, Column, Triple, View, coarse_bins
+from guards.data.profiles.nouns import Column, Triple, View, coarse_bins
 from guards.data.profiles.tables import Shape, shape_of
 from guards.numerics.cells import block_dispersion
 
 MOST = 64
-_AT_ONCE = 1 << 16
 Names = tuple[str, str, str]
 
 
@@ -54,23 +53,18 @@ def _more(found: dict[Names, None], names: Sequence[str], most: int) -> dict[Nam
 
 def few(shape: Shape) -> Any:
     """The coarse cell, of about EIGHT, that each code of a column is in: (levels,)."""
-    return shape.coarse(_join(shape))
+    return shape.coarse(shape.few)
 
 
 def few_bins(column: Column | View) -> tuple[str, ...]:
     """What the coarse cells of a column mean, in order."""
-    return coarse_bins(column, _join(shape_of(column)))
-
-
-def _join(shape: Shape) -> int:
-    inner = max(shape.levels - (2 if shape.words else 3), 1)
-    return -(-inner // EIGHT)
+    return coarse_bins(column, shape_of(column).few)
 
 
 class Triples:
-    """Counts the planned triples in every block, chunk by chunk: `counts[i]` (blocks, cells)."""
+    """Planned triples, and where in them a row lies."""
 
-    def __init__(self, plan: Sequence[Names], shapes: Mapping[str, Shape], blocks: int = 1) -> None:
+    def __init__(self, plan: Sequence[Names], shapes: Mapping[str, Shape]) -> None:
         self.plan = tuple(plan)
         self._cells = {name: few(shapes[name]) for three in plan for name in three}
         sizes = [[int(self._cells[name][-1]) + 1 for name in three] for three in plan]
@@ -82,16 +76,6 @@ class Triples:
             ]
             for three, size in zip(self.plan, sizes, strict=True)
         ]
-        self.counts = [np.zeros((blocks, prod(size)), np.int64) for size in sizes]
-
-    def add(self, codes: Mapping[str, Any], blocks: Sequence[tuple[int, int, int]]) -> None:
-        """Count the rows of a chunk: codes (rows,) by column, and which rows are in which block."""
-        for block, first, end in blocks:
-            for start in range(first, end, _AT_ONCE):
-                part = slice(start, min(start + _AT_ONCE, end))
-                for place, counts in enumerate(self.counts):
-                    cells = self.cell(place, codes, part)
-                    counts[block] += np.bincount(cells, minlength=counts.shape[1])
 
     def cell(self, place: int, codes: Mapping[str, Any], rows: slice = slice(None)) -> Any:
         """The cell of one triple that each row is in, (rows,) uint16."""
@@ -101,13 +85,14 @@ class Triples:
         )
         return first + second + third
 
-    def finish(self) -> tuple[Triple, ...]:
-        """The triples with their counts."""
-        return tuple(
-            Triple(
-                columns=three,
-                counts=tuple(counts.sum(axis=0).tolist()),
-                rho=round(block_dispersion(counts[:, None]), 6),
-            )
-            for three, counts in zip(self.plan, self.counts, strict=True)
+
+def finished_triples(plan: Sequence[Names], found: Sequence[Any]) -> tuple[Triple, ...]:
+    """The triples with their counts, of which `found` has those of every block, (blocks, cells)."""
+    return tuple(
+        Triple(
+            columns=three,
+            counts=tuple(counts.sum(axis=0).tolist()),
+            rho=round(block_dispersion(counts[:, None]), 6),
         )
+        for three, counts in zip(plan, found, strict=True)
+    )

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guards.data.coded import Coded, renamed
 from guards.data.dataset import Dataset
 from guards.data.words import words_of
 from guards.digest import Digest
@@ -137,6 +138,12 @@ def values_of(dataset: Dataset, name: str) -> pl.Series:
         kind = Kind(name=name, type=kind.type, kind="category")
     values = plain(dataset.frame([name]).to_series(), kind)
     return values.fill_nan(None) if kind.kind == "numeric" else values
+
+
+def brief(words: Coded) -> Coded:
+    """As :func:`plain` does it, of words whose distinct ones are known."""
+    short = shortened(words.known)
+    return words if short is words.known else renamed(words, short)
 
 
 def shortened(words: pl.Series) -> pl.Series:

@@ -7,7 +7,6 @@ from collections import Counter
 from itertools import combinations
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +32,6 @@ from guards.data.profiles.tables import (
     groupings,
     planned,
 )
-from guards.data.profiles.tally import dictionary
 from guards.numerics.cells import block_movement
 
 shapes = st.dictionaries(
@@ -42,13 +40,6 @@ shapes = st.dictionaries(
     min_size=2,
     max_size=14,
 )
-
-
-@given(st.lists(st.sampled_from(["a", "", "b c", "é", None]), max_size=12))
-def test_every_row_has_the_place_of_its_word(words):
-    known, places = dictionary(pl.Series(words, dtype=pl.String))
-    assert known.n_unique() == len(known)
-    assert [[*known, None][place] for place in places.tolist()] == words
 
 
 @given(shapes, st.integers(0, 3), st.integers(1, 10**8), st.integers(100, 500_000))
