@@ -133,7 +133,7 @@ def nearness(space: RowSpace, sources: Sequence[Source]) -> Spared:
 
     def spared(cell: Judged, rows: Ints) -> tuple[Points, Points]:
         source = sources[cell.suspect.family]
-        if source.kind == "text" and space.texts is not None and space.text is not None:
+        if source.kind in ("text", "both") and space.texts is not None and space.text is not None:
             words = shared(space.texts, cell.turned, share=SHARED, usual=USUAL)
             own = space.space[rows].copy()
             own[:, space.blocks[space.text]] = without_words(space.texts, rows, words)
