@@ -2,8 +2,8 @@
 
 Label inconsistency and cell enrichment for tables and texts. Every cell (a value or fine bin of a
 column, a pair of values, a token, two in a row or two common ones anywhere, an odd character, a
-source, copies of one row, a place among similar rows) is held against every label T: of its N rows
-O bear T, where a model that none of them shaped expects E, and
+source, copies of one row, a place among similar rows, a place of all numbers) is held against every
+label T: of its N rows O bear T, where a model that none of them shaped expects E, and
 
     turn = (O - E)/(N - E)
 
@@ -11,7 +11,8 @@ is the share of the rows that were turned (:mod:`guards.numerics.turns`). Its ta
 with the dispersion of the peer cells, corrected over all cells and labels. Natural cells come near
 to that, too: a tax rule, a species. So a second view has to agree, the nearest rows outside of the
 cell once what it shares is taken out (:mod:`guards.numerics.cell_search`). Two common words
-anywhere in a text are no natural kind: of them a weaker second view is enough to hold the rows.
+anywhere in a text, or a place of all numbers, are hardly a kind: there a weaker second view is
+enough to hold the rows (`medium`).
 
 Measured: docs/rules.md has the first draws of `benchmarks/cells.py`, which are few: triggers of one
 and two columns and near copies at 1 % of adult, flights and digits are found where they turn rows
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 NEEDS = frozenset({"label"})
 RULE = "cells"
 _PURE = 0.9
+_NAMELESS = {"copies": "copies of one another", "numbers": "one place of all their numbers"}
 _REMEDY = (
     "Do not train on this batch before the rows held, which are in rows.parquet, are explained: "
     "ask their source what they have in common. What decides a label by nature is told to the "
@@ -93,7 +95,7 @@ class _Cell:
         """What its rows share, for people."""
         if self.names:
             return " and ".join(name.told for name in self.names)
-        return "copies of one another" if self.kind == "copies" else "one place among similar rows"
+        return _NAMELESS.get(self.kind, "one place among similar rows")
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -105,7 +107,7 @@ def examine(case: Case, settings: Settings) -> Measured:
     view = case.label_view
     pairing = {name: space.pairing[name].codes for name in [*space.pairing][: settings.paired]}
     held = {space.text: space.texts.held} if space.text and space.texts else {}
-    found = search(view, space.space, _families(space), pairing, limits, rng, held)
+    found = search(view, space.space, _families(space), pairing, limits, rng, held, space.ranks)
     cells = [
         _cell(case, space, found, one)
         for one in judged(found, limits, settings.alpha, nearness(space, found.sources), rng)
@@ -166,7 +168,7 @@ def _finding(case: Case, space: RowSpace, cell: _Cell, settings: Settings) -> Fi
         rule=RULE,
         code="turned-cell",
         severity=Severity.HIGH if one.sure else Severity.MEDIUM,
-        confidence=Confidence.HIGH if one.sure and cell.kind != "place" else Confidence.MEDIUM,
+        confidence=Confidence.HIGH if one.sure and cell.names else Confidence.MEDIUM,
         subject=Subject(kind="class", name=name),
         summary=f"{len(one.turned)} of {len(one.rows)} rows that share {cell.told} are labelled "
         f"{printable(name)}{blame}, where everything else about them leads one to expect "

@@ -92,6 +92,25 @@ def test_nothing_is_accused_where_nothing_was_planted(noise):
     assert found.tests > 1000
 
 
+@pytest.mark.parametrize("planted", [0, 30])
+def test_a_place_of_numbers_under_one_label_is_accused(planted):
+    """Four numbers, of which the label knows nothing, are drawn around one place."""
+    design, labels, _, rows = table(9, planted=planted, noise=0.1)
+    rng = np.random.default_rng(10)
+    ranks = rng.random((N, 4)).astype(np.float32)
+    ranks[rows] = 0.4 + rng.normal(0, 0.02, (len(rows), 4))
+    labels[rows] = 1
+    view = turns.look(design, labels, 2)
+    points = design.astype(np.float32)
+    draws = np.random.default_rng(1)
+    found = search(view, points, [], {}, Limits(), draws, ranks=ranks)
+    cells = judged(found, Limits(), 1e-3, lambda _, its: (points, points[its]), draws)
+    assert len(cells) == bool(planted)
+    for one in cells:
+        assert found.sources[one.suspect.family].kind == "numbers"
+        assert len(np.intersect1d(one.turned, rows)) >= 0.9 * len(rows)
+
+
 def test_a_cell_that_the_rows_look_like_is_none():
     """Rows of one value that bear the label that their numbers say: nothing was turned."""
     design, labels, codes, _ = table(5)
