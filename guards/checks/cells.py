@@ -1,16 +1,18 @@
 """Does something that rows share decide their label against everything else about them?
 
 Label inconsistency and cell enrichment for tables and texts. Every cell (a value or fine bin of a
-column, a pair of values, a token, two tokens in a row, an odd character, a source, copies of one
-row, a place among similar rows) is held against every label T: of its N rows O bear T, where a
-model that none of them shaped expects E, and
+column, a pair of values, a token, two in a row or two common ones anywhere, an odd character, a
+source, copies of one row, a place among similar rows, a place of all numbers) is held against every
+label T: of its N rows O bear T, where a model that none of them shaped expects E, and
 
     turn = (O - E)/(N - E)
 
 is the share of the rows that were turned (:mod:`guards.numerics.turns`). Its tail is beta-binomial
 with the dispersion of the peer cells, corrected over all cells and labels. Natural cells come near
 to that, too: a tax rule, a species. So a second view has to agree, the nearest rows outside of the
-cell once what it shares is taken out (:mod:`guards.numerics.cell_search`).
+cell once what it shares is taken out (:mod:`guards.numerics.cell_search`). Two common words
+anywhere in a text, or a place of all numbers, are hardly a kind: there a weaker second view is
+enough to hold the rows (`medium`).
 
 Measured: docs/rules.md has the first draws of `benchmarks/cells.py`, which are few: triggers of one
 and two columns and near copies at 1 % of adult, flights and digits are found where they turn rows
@@ -32,6 +34,7 @@ import numpy as np
 from guards.data.case import Case
 from guards.data.labelled import label_words
 from guards.data.row_space import carriers, nearness
+from guards.data.texts import Said
 from guards.findings import Confidence, Evidence, Finding, Measured, RowScore, Severity, Subject
 from guards.numerics import turns
 from guards.numerics.cell_search import Judged, Search, Source, judged, search
@@ -45,13 +48,13 @@ if TYPE_CHECKING:
 
     from guards.data.columns import Part
     from guards.data.row_space import RowSpace
-    from guards.data.texts import Said
 
     Ints = npt.NDArray[np.int64]
 
 NEEDS = frozenset({"label"})
 RULE = "cells"
 _PURE = 0.9
+_NAMELESS = {"copies": "copies of one another", "numbers": "one place of all their numbers"}
 _REMEDY = (
     "Do not train on this batch before the rows held, which are in rows.parquet, are explained: "
     "ask their source what they have in common. What decides a label by nature is told to the "
@@ -92,7 +95,7 @@ class _Cell:
         """What its rows share, for people."""
         if self.names:
             return " and ".join(name.told for name in self.names)
-        return "copies of one another" if self.kind == "copies" else "one place among similar rows"
+        return _NAMELESS.get(self.kind, "one place among similar rows")
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -103,7 +106,8 @@ def examine(case: Case, settings: Settings) -> Measured:
     )
     view = case.label_view
     pairing = {name: space.pairing[name].codes for name in [*space.pairing][: settings.paired]}
-    found = search(view, space.space, _families(space), pairing, limits, rng)
+    held = {space.text: space.texts.held} if space.text and space.texts else {}
+    found = search(view, space.space, _families(space), pairing, limits, rng, held, space.ranks)
     cells = [
         _cell(case, space, found, one)
         for one in judged(found, limits, settings.alpha, nearness(space, found.sources), rng)
@@ -145,6 +149,9 @@ def _cell(case: Case, space: RowSpace, found: Search, one: Judged) -> _Cell:
 def _names(space: RowSpace, source: Source, one: Judged) -> tuple[Part | Said, ...]:
     """What the rows of a cell share; nothing that has a name for copies and places."""
     group = one.suspect.group
+    if source.kind == "both" and source.pairs is not None and space.texts is not None:
+        words = (space.texts.common[word] for word in source.pairs[group])
+        return tuple(Said(kind="token", what=word) for word in words)
     if source.pairs is not None:
         coded = (space.pairing[name] for name in source.columns)
         return tuple(c.parts[code] for c, code in zip(coded, source.pairs[group], strict=True))
@@ -160,8 +167,8 @@ def _finding(case: Case, space: RowSpace, cell: _Cell, settings: Settings) -> Fi
     return Finding(
         rule=RULE,
         code="turned-cell",
-        severity=Severity.HIGH,
-        confidence=Confidence.MEDIUM if cell.kind == "place" else Confidence.HIGH,
+        severity=Severity.HIGH if one.sure else Severity.MEDIUM,
+        confidence=Confidence.HIGH if one.sure and cell.names else Confidence.MEDIUM,
         subject=Subject(kind="class", name=name),
         summary=f"{len(one.turned)} of {len(one.rows)} rows that share {cell.told} are labelled "
         f"{printable(name)}{blame}, where everything else about them leads one to expect "

@@ -1,12 +1,15 @@
 """Are labels contradicted in one source, or for a short time, as honest errors are not?
 
 Of the rows that out-of-fold models are surest of, the surer half of those predicted to be of each
-class, N[source, given, predicted] is counted, and each pair given != predicted is held against
-the *other* sources and the source's own carelessness (:mod:`guards.numerics.flips`). Where a
-column says when a row happened, the same pairs are scanned for short windows, over all rows and in
-each source (:mod:`guards.numerics.bursts`). Honest errors sit near the boundary between classes,
-where few rows are sure, are as frequent elsewhere, or go in all directions: a source that is
-careless as a whole is told (LOW) and stops nothing.
+class, N[source, given, predicted] is counted, and each pair given != predicted is held against the
+*other* sources and the source's own carelessness (:mod:`guards.numerics.flips`). Beside that all
+rows, each for what it is worth, are asked whether a share of one label goes over to another in one
+source, as a frequency of its own and errors that go both ways would not have it
+(:mod:`guards.numerics.one_way`). Each of the two is asked at half of `alpha`. Where a column says
+when a row happened, the same pairs are scanned for short windows, over all rows and in each source
+(:mod:`guards.numerics.bursts`). Honest errors sit near the boundary between classes, where few rows
+are sure, are as frequent elsewhere, or go in all directions: a source that is careless as a whole
+is told (LOW) and stops nothing.
 
 What happens in the world comes in bursts too: in a storm the flights that should be on time are
 late. So a window alarms only where the labels are else contradicted rarely (`window_usual`) and
@@ -24,14 +27,13 @@ which the world comes in bursts; make the features agree with the wrong label; d
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from guards.data.case import Case
-from guards.data.times import time_column, times_of, told
+from guards.data.sourced import Sourced, sourced, tallied
+from guards.data.times import time_column, told
 from guards.data.wide import unmodelled
-from guards.data.words import words_of
-from guards.errors import Skip
 from guards.findings import (
     Confidence,
     Evidence,
@@ -46,9 +48,9 @@ from guards.text import printable
 if TYPE_CHECKING:
     import numpy as np
 
-    from guards.data.table_features import TableFeatures
     from guards.numerics.bursts import Burst
-    from guards.numerics.flips import Careless, Cell, Sure
+    from guards.numerics.flips import Careless, Cell
+    from guards.numerics.one_way import Flow
 
     Array = np.ndarray[Any, Any]
 
@@ -62,7 +64,9 @@ class Settings:
     `sure` is the quantile of the winning probability, within each predicted class, from which a
     row counts; `min_sure_rows` is what a source must have of them; `max_sources` are examined,
     the largest first. `time` names the column that says when a row happened; where it is empty,
-    the first feature, by name, that holds dates is. `window_...` are about windows in time.
+    the first feature, by name, that holds dates is. `window_...` are about windows in time. Where
+    labels go over from one to another, `flow_share` of the rows have to and `flow_lift` be reached:
+    every row counts there, also those that are else as often called so.
     """
 
     alpha: float = 0.01
@@ -77,18 +81,8 @@ class Settings:
     window_usual: float = 0.05
     window_over_peers: float = 2.0
     window_unlike: float = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Looked:
-    """What the rule looks at: `source` codes into `names` (-1 for none), `times` NaN for none."""
-
-    features: TableFeatures
-    seen: Sure
-    names: tuple[str, ...]
-    source: Array
-    times: Array
-    column: str | None
+    flow_share: float = 0.03
+    flow_lift: float = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,69 +110,49 @@ def inapplicable(case: Case, settings: Settings) -> str:
 
 def examine(case: Case, settings: Settings) -> Measured:
     """Look for a source, or a time, whose labels are wrong in one direction more than elsewhere."""
-    looked = _look(case, settings)
+    looked = sourced(case, time=settings.time, sure=settings.sure, most=settings.max_sources)
     cells, others = _by_source(looked, settings)
+    flows = _one_way(looked, settings)
     waves, tests = _by_time(looked, settings)
     alarming = [cell for cell in cells if _alarms(cell, settings)]
     alarming.sort(key=lambda cell: (cell.p_value, -cell.lift))
+    streams = [flow for flow in flows if _streams(flow, settings)]
+    known, turned = (
+        {(one.source, one.given, one.true) for one in few} for few in (alarming, streams)
+    )
+    also = [flow for flow in streams if (flow.source, flow.given, flow.true) not in known]
     kept = _apart([burst for burst in waves if _stands_out(burst, settings)])
     noted = _apart([burst for burst in waves if burst.window.p_value <= settings.window_alpha])
     places = [
-        *(_of_source(looked, cell) for cell in alarming),
+        *(
+            _of_source(looked, cell)
+            for cell in alarming
+            if (cell.source, cell.given, cell.true) not in turned
+        ),
         *(_of_time(case, looked, burst) for burst in kept),
     ]
     return Measured(
-        statistics=_statistics(case, looked, cells, waves, tests),
+        statistics=_statistics(case, looked, cells, flows, waves, tests),
         findings=(
             *(_source_finding(looked, cell, settings) for cell in alarming),
+            *(_flow_finding(looked, flow, settings) for flow in also),
             *(_window_finding(case, looked, burst, settings) for burst in kept),
-            *_careless(looked, others, settings, {cell.source for cell in alarming}),
+            *_careless(
+                looked,
+                others,
+                settings,
+                {one[0] for one in known | turned},
+            ),
             *(_burst_finding(case, looked, burst) for burst in noted if burst not in kept),
         ),
-        row_scores=tuple(_row_scores(looked, places))[: settings.max_rows],
+        row_scores=(*_turned_rows(looked, streams), *_row_scores(looked, places))[
+            : settings.max_rows
+        ],
     )
-
-
-def _look(case: Case, settings: Settings) -> _Looked:
-    import numpy as np
-
-    from guards.numerics.flips import surest
-
-    features, column = case.table_features, time_column(case.dataset, settings.time)
-    names, source = _sources(case, features.rows, settings.max_sources)
-    if len(names) < 2 and column is None:
-        raise Skip(f"{len(names)} source(s); what is usual can only be told from other sources")
-    times = np.full(len(features.rows), np.nan)
-    if column is not None:
-        times = times_of(case.dataset, column)[features.rows]
-    return _Looked(
-        features=features,
-        seen=surest(features.probabilities, settings.sure),
-        names=names,
-        source=source,
-        times=times,
-        column=column,
-    )
-
-
-def _sources(case: Case, rows: Array, most: int) -> tuple[tuple[str, ...], Array]:
-    """The largest sources, and of each row the code of its own, -1 for any other."""
-    import numpy as np
-    import polars as pl
-
-    column = case.dataset.roles.source
-    if column is None:
-        return (), np.full(len(rows), -1)
-    words = words_of(case.dataset.frame([column]).to_series())[rows]
-    top = words.drop_nulls().value_counts(name="\0count").rename({words.name: "\0value"})
-    top = top.sort(["\0count", "\0value"], descending=[True, False]).head(most)
-    names = tuple(top["\0value"])
-    codes = words.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
-    return names, codes.fill_null(-1).to_numpy()
 
 
 def _by_source(
-    looked: _Looked, settings: Settings
+    looked: Sourced, settings: Settings
 ) -> tuple[tuple[Cell, ...], tuple[Careless, ...]]:
     from guards.numerics.flips import careless, flipped_cells
 
@@ -194,10 +168,28 @@ def _by_source(
         rows=settings.min_rows,
         sure_rows=settings.min_sure_rows,
     )
-    return cells, careless(labels, looked.seen, looked.source, count)
+    doubled = tuple(replace(cell, p_value=min(2 * cell.p_value, 1.0)) for cell in cells)
+    return doubled, careless(labels, looked.seen, looked.source, count)
 
 
-def _by_time(looked: _Looked, settings: Settings) -> tuple[tuple[Burst, ...], int]:
+def _one_way(looked: Sourced, settings: Settings) -> tuple[Flow, ...]:
+    from guards.numerics.one_way import flows
+
+    if len(looked.names) < 2:
+        return ()
+    found = flows(
+        looked.features.labels,
+        looked.features.probabilities,
+        looked.source,
+        len(looked.names),
+        rows=settings.min_rows,
+        least=settings.min_sure_rows,
+    )
+    doubled = (replace(flow, p_value=min(2 * flow.p_value, 1.0)) for flow in found)
+    return tuple(sorted(doubled, key=lambda flow: (flow.p_value, -flow.lift)))
+
+
+def _by_time(looked: Sourced, settings: Settings) -> tuple[tuple[Burst, ...], int]:
     from guards.numerics.bursts import bursts
 
     if looked.column is None:
@@ -220,6 +212,15 @@ def _alarms(cell: Cell, settings: Settings) -> bool:
     )
 
 
+def _streams(flow: Flow, settings: Settings) -> bool:
+    return (
+        flow.p_value <= settings.alpha
+        and flow.rows >= settings.min_rows
+        and flow.share >= settings.flow_share
+        and flow.lift >= settings.flow_lift
+    )
+
+
 def _stands_out(burst: Burst, settings: Settings) -> bool:
     window = burst.window
     return (
@@ -239,7 +240,7 @@ def _apart(waves: Sequence[Burst]) -> list[Burst]:
     return kept
 
 
-def _of_source(looked: _Looked, cell: Cell) -> _Place:
+def _of_source(looked: Sourced, cell: Cell) -> _Place:
     among = (looked.seen.predicted == cell.true) & (looked.source >= 0)
     here = among & (looked.source == cell.source)
     return _Place(
@@ -254,7 +255,7 @@ def _of_source(looked: _Looked, cell: Cell) -> _Place:
     )
 
 
-def _of_time(case: Case, looked: _Looked, burst: Burst) -> _Place:
+def _of_time(case: Case, looked: Sourced, burst: Burst) -> _Place:
     first, last = looked.times[burst.rows[0]], looked.times[burst.rows[-1]]
     among = looked.seen.predicted == burst.true
     if burst.source >= 0:
@@ -272,7 +273,7 @@ def _of_time(case: Case, looked: _Looked, burst: Burst) -> _Place:
     )
 
 
-def _row_scores(looked: _Looked, places: Sequence[_Place]) -> Iterator[RowScore]:
+def _row_scores(looked: Sourced, places: Sequence[_Place]) -> Iterator[RowScore]:
     """The rows of each place, where more than half are beyond what its peers have.
 
     Within four bands of the winning probability, the score is 1 - (rate elsewhere) / (rate here).
@@ -301,7 +302,21 @@ def _row_scores(looked: _Looked, places: Sequence[_Place]) -> Iterator[RowScore]
                 )
 
 
-def _extent(looked: _Looked, place: _Place, rate: float) -> tuple[float, int]:
+def _turned_rows(looked: Sourced, flows: Sequence[Flow]) -> Iterator[RowScore]:
+    """The rows that are more likely turned than not."""
+    for flow in flows:
+        for row, odds in zip(flow.members, flow.odds, strict=True):
+            if odds >= 0.5:
+                yield RowScore(
+                    row=int(looked.features.rows[row]),
+                    score=round(float(odds), 5),
+                    p_value=flow.p_value,
+                    suggested_label=looked.features.classes[flow.true],
+                    reason=f"labels contradicted in {_name(looked, flow.source)}",
+                )
+
+
+def _extent(looked: Sourced, place: _Place, rate: float) -> tuple[float, int]:
     """The share of the place's `true` rows labelled `given`, and how many rows that is.
 
     Among the sure rows the surplus rate is that share; the `true` rows still labelled so are the
@@ -316,7 +331,7 @@ def _extent(looked: _Looked, place: _Place, rate: float) -> tuple[float, int]:
     return share, round(max(share * kept / (1 - share), beyond))
 
 
-def _source_finding(looked: _Looked, cell: Cell, settings: Settings) -> Finding:
+def _source_finding(looked: Sourced, cell: Cell, settings: Settings) -> Finding:
     given, true = looked.features.classes[cell.given], looked.features.classes[cell.true]
     rate, source = cell.hits / cell.size, _name(looked, cell.source)
     share, rows = _extent(looked, _of_source(looked, cell), rate)
@@ -352,7 +367,36 @@ def _source_finding(looked: _Looked, cell: Cell, settings: Settings) -> Finding:
     )
 
 
-def _window_finding(case: Case, looked: _Looked, burst: Burst, settings: Settings) -> Finding:
+def _flow_finding(looked: Sourced, flow: Flow, settings: Settings) -> Finding:
+    given, true = looked.features.classes[flow.given], looked.features.classes[flow.true]
+    source, rows = _name(looked, flow.source), round(flow.rows)
+    return Finding(
+        rule="sources",
+        code="labels-flipped-in-source",
+        severity=Severity.MEDIUM,
+        confidence=Confidence.MEDIUM,
+        subject=Subject(kind="source", name=looked.names[flow.source]),
+        summary=f"in source {source}, labels say {printable(given)[:40]} where the features say "
+        f"{printable(true)[:40]} {flow.lift:.1f} times as often as in the other sources, rows "
+        f"weighed by what they tell, and hardly the other way round (p = {flow.p_value:.1g}); "
+        f"about {rows} rows in all, {flow.share:.0%} of such rows",
+        evidence=(
+            Evidence(
+                statistic="likelihood that labels go over one way, beside errors both ways",
+                value=round(flow.lift, 3),
+                threshold=settings.flow_lift,
+                p_value=float(f"{flow.p_value:.3g}"),
+                effect=flow.share,
+                sample=int((looked.source == flow.source).sum()),
+                rows=rows,
+                detail={"given": given, "true": true},
+            ),
+        ),
+        remedy=f"have the rows of {source} labelled again, or leave them out; ask what changed",
+    )
+
+
+def _window_finding(case: Case, looked: Sourced, burst: Burst, settings: Settings) -> Finding:
     window = burst.window
     share, rows = _extent(looked, _of_time(case, looked, burst), window.rate)
     return Finding(
@@ -369,7 +413,7 @@ def _window_finding(case: Case, looked: _Looked, burst: Burst, settings: Setting
     )
 
 
-def _burst_finding(case: Case, looked: _Looked, burst: Burst) -> Finding:
+def _burst_finding(case: Case, looked: Sourced, burst: Burst) -> Finding:
     return Finding(
         rule="sources",
         code="contradicted-for-a-time",
@@ -384,7 +428,7 @@ def _burst_finding(case: Case, looked: _Looked, burst: Burst) -> Finding:
     )
 
 
-def _contradicted(case: Case, looked: _Looked, burst: Burst) -> str:
+def _contradicted(case: Case, looked: Sourced, burst: Burst) -> str:
     window, classes = burst.window, looked.features.classes
     given, true = (printable(classes[code])[:40] for code in (burst.given, burst.true))
     return (
@@ -394,7 +438,7 @@ def _contradicted(case: Case, looked: _Looked, burst: Burst) -> str:
     )
 
 
-def _window_evidence(looked: _Looked, burst: Burst, alpha: float | None, rows: int) -> Evidence:
+def _window_evidence(looked: Sourced, burst: Burst, alpha: float | None, rows: int) -> Evidence:
     window = burst.window
     return Evidence(
         statistic="tail of contradicted sure rows in a window of time, over all windows",
@@ -416,7 +460,7 @@ def _window_evidence(looked: _Looked, burst: Burst, alpha: float | None, rows: i
 
 
 def _careless(
-    looked: _Looked, others: Sequence[Careless], settings: Settings, named: set[int]
+    looked: Sourced, others: Sequence[Careless], settings: Settings, named: set[int]
 ) -> Iterator[Finding]:
     """Sources contradicted more often than the others, all directions together."""
     for one in others:
@@ -447,11 +491,11 @@ def _careless(
         )
 
 
-def _name(looked: _Looked, source: int) -> str:
+def _name(looked: Sourced, source: int) -> str:
     return printable(looked.names[source])[:80]
 
 
-def _when(case: Case, looked: _Looked, burst: Burst) -> str:
+def _when(case: Case, looked: Sourced, burst: Burst) -> str:
     first, last = (
         told(case.dataset, looked.column or "", float(looked.times[burst.rows[place]]))
         for place in (0, -1)
@@ -461,12 +505,17 @@ def _when(case: Case, looked: _Looked, burst: Burst) -> str:
 
 
 def _statistics(
-    case: Case, looked: _Looked, cells: Sequence[Cell], waves: Sequence[Burst], tests: int
+    case: Case,
+    looked: Sourced,
+    cells: Sequence[Cell],
+    flows: Sequence[Flow],
+    waves: Sequence[Burst],
+    tests: int,
 ) -> dict[str, Any]:
     largest = sorted(cells, key=lambda cell: (cell.p_value, -cell.lift))[:50]
     classes = looked.features.classes
     return {
-        "sources": _source_statistics(looked),
+        "sources": tallied(looked),
         "cells_tested": len(cells),
         "cells": [
             {
@@ -479,6 +528,18 @@ def _statistics(
                 "p_value": float(f"{cell.p_value:.3g}"),
             }
             for cell in largest
+        ],
+        "flows": [
+            {
+                "source": looked.names[flow.source],
+                "given": classes[flow.given],
+                "predicted": classes[flow.true],
+                "share": flow.share,
+                "rows": round(flow.rows, 1),
+                "lift": round(flow.lift, 3),
+                "p_value": float(f"{flow.p_value:.3g}"),
+            }
+            for flow in flows[:50]
         ],
         "time": looked.column,
         "windows_tested": tests,
@@ -496,25 +557,3 @@ def _statistics(
             for burst in _apart(waves)[:20]
         ],
     }
-
-
-def _source_statistics(looked: _Looked) -> list[dict[str, Any]]:
-    import numpy as np
-
-    known, count = looked.source >= 0, len(looked.names)
-    sure = known & looked.seen.sure
-    wrong = sure & (looked.seen.predicted != looked.features.labels)
-    rows, certain, contradicted = (
-        np.bincount(looked.source[marked], minlength=count).tolist()
-        for marked in (known, sure, wrong)
-    )
-    return [
-        {
-            "source": name,
-            "rows": rows[place],
-            "sure": certain[place],
-            "contradicted": contradicted[place],
-            "rate": round(contradicted[place] / max(certain[place], 1), 5),
-        }
-        for place, name in enumerate(looked.names[:200])
-    ]

@@ -6,6 +6,7 @@ columns can follow any curve. *Space*: the same columns, scaled so that the whol
 and another word are equally far. *Families of cells*: the exact values of a column, and fine
 quantile bins of a number; `pairing` has coarser codes, of which two columns make a family. Sources
 are cells and are in neither the design nor the space: who knows the source would learn its errors.
+*Ranks* are where rows lie by their numbers alone, in a table that has words as well.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ BINS = (64, 512)
 LEAST = 8
 PAIRED, PAIRED_BINS = 48, 16
 _SHOWN = 60
+_NUMBERS = 3  # columns of numbers of which ranks are a place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +103,14 @@ class Coded:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Columns:
-    """Everything about some rows: `design` (n, p), `space` (n, p) float32, `blocks` by column."""
+    """Everything about some rows: `design` (n, p), `space` (n, p) float32, `blocks` by column.
+
+    `ranks` (n, d) float32 in 0 to 1; no column where there are no words or few numbers.
+    """
 
     design: Floats
     space: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.float32]
     blocks: Mapping[str, slice]
     families: tuple[Family, ...]
     pairing: Mapping[str, Coded]
@@ -124,6 +130,7 @@ def columns_of(dataset: Dataset, rows: Ints) -> Columns:
     return Columns(
         design=_joined([*built.values()], len(rows)),
         space=_joined(spaces, len(rows)).astype(np.float32),
+        ranks=_ranks([*features.values()], len(rows)),
         blocks={
             name: slice(int(low), int(high))
             for name, low, high in zip(built, ends[:-1], ends[1:], strict=True)
@@ -137,6 +144,20 @@ def columns_of(dataset: Dataset, rows: Ints) -> Columns:
 
 def _joined(blocks: Sequence[Floats], rows: int) -> Floats:
     return np.hstack(blocks) if blocks else np.zeros((rows, 0))
+
+
+def _ranks(features: Sequence[pl.Series], rows: int) -> npt.NDArray[np.float32]:
+    """The mean ranks of numbers, over the rows, of what is missing the middle one."""
+    import polars as pl
+
+    numbers = [values for values in features if values.dtype.is_numeric()]
+    if len(numbers) < _NUMBERS or len(numbers) == len(features):
+        return np.zeros((rows, 0), np.float32)
+    ranks = [
+        values.cast(pl.Float64).fill_nan(None).rank("average").fill_null((rows + 1) / 2) / rows
+        for values in numbers
+    ]
+    return np.column_stack([one.to_numpy() for one in ranks]).astype(np.float32)
 
 
 def _design(values: pl.Series, steps: int) -> Floats:

@@ -52,7 +52,8 @@ class RowSpace:
 
     `labels` (n,) are codes into `classes`. `design` (n, p) is what a model of sums is fitted to,
     `space` (n, p) float32 where distances are measured, `blocks` the columns of either that a
-    column of the table makes. `texts`, if any, lie in the block of `text`.
+    column of the table makes; `ranks` (n, d) are where rows lie by their numbers alone, if words
+    stand beside them. `texts`, if any, lie in the block of `text`.
     """
 
     rows: Ints
@@ -60,6 +61,7 @@ class RowSpace:
     classes: tuple[str, ...]
     design: Floats
     space: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.float32]
     blocks: Mapping[str, slice]
     families: tuple[Family, ...]
     pairing: Mapping[str, Coded]
@@ -104,6 +106,7 @@ def row_space(dataset: Dataset, *, seed: int) -> RowSpace:
         classes=tuple(map(str, classes)),
         design=design,
         space=space,
+        ranks=columns.ranks,
         blocks=blocks,
         families=tuple(families),
         pairing=columns.pairing,
@@ -133,7 +136,7 @@ def nearness(space: RowSpace, sources: Sequence[Source]) -> Spared:
 
     def spared(cell: Judged, rows: Ints) -> tuple[Points, Points]:
         source = sources[cell.suspect.family]
-        if source.kind == "text" and space.texts is not None and space.text is not None:
+        if source.kind in ("text", "both") and space.texts is not None and space.text is not None:
             words = shared(space.texts, cell.turned, share=SHARED, usual=USUAL)
             own = space.space[rows].copy()
             own[:, space.blocks[space.text]] = without_words(space.texts, rows, words)

@@ -3,8 +3,9 @@
 Tokens are runs of letters and digits, and every other character by itself, without regard to case.
 Texts lie in the leading directions of their TF-IDF (Deerwester et al. 1990, by a randomised SVD),
 too few of them for a rare word to have one of its own. *Cells* are the texts that hold a token,
-two in a row, a character that is seldom written, or characters that nobody sees: zero-width ones,
-bidirectional controls, and letters of two scripts in one word, which look alike.
+two in a row, two of the commonest words anywhere, a character that is seldom written, or characters
+that nobody sees: zero-width ones, bidirectional controls, and letters of two scripts in one word,
+which look alike.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
 
 DIRECTIONS = 100
 LONGEST = 2_000  # tokens of a text that are looked at: its first and last halves of that
 WORDS = 50_000  # that the space is made of, the commonest
+TOGETHER, COMMON = 200, 0.01  # words that are looked at two by two, and the texts that hold each
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
 _SHOWN = 40
@@ -63,6 +66,7 @@ class Texts:
     """`weights` (n, words) TF-IDF, `directions` (words, r); `space` (n, r) is what they give.
 
     `groups` are the texts that hold each of `said`; `words` numbers the columns of `weights`.
+    `held` (n, w) says which texts hold which of the `common` words.
     """
 
     weights: csr_array
@@ -71,6 +75,8 @@ class Texts:
     words: dict[str, int]
     groups: Ragged
     said: Sequence[Said]
+    common: Sequence[str]
+    held: Bools
 
 
 def texts_of(values: Sequence[str | None], *, least: int, seed: int) -> Texts:
@@ -84,6 +90,7 @@ def texts_of(values: Sequence[str | None], *, least: int, seed: int) -> Texts:
     weights, kept = _weighed(counts, words)
     directions = _directions(weights, seed)
     groups, said = _cells(tokens, values, least)
+    common, held = _common(counts, list(words))
     return Texts(
         weights=weights,
         directions=directions,
@@ -91,6 +98,8 @@ def texts_of(values: Sequence[str | None], *, least: int, seed: int) -> Texts:
         words=kept,
         groups=groups,
         said=said,
+        common=common,
+        held=held,
     )
 
 
@@ -167,6 +176,17 @@ def _weighed(counts: csr_array, words: dict[str, int]) -> tuple[csr_array, dict[
     place = dict(zip(common.tolist(), range(len(common)), strict=True))
     kept = {word: place[column] for word, column in words.items() if column in place}
     return (weights @ diags_array(idf)).tocsr(), kept
+
+
+def _common(counts: csr_array, words: Sequence[str]) -> tuple[list[str], Bools]:
+    """The commonest words that at most half of the texts hold, and which texts hold them."""
+    rows = counts.shape[0]
+    texts = np.bincount(counts.indices, minlength=len(words))
+    spoken = np.array([word.isalnum() for word in words], np.bool_)
+    may = spoken & (texts >= COMMON * rows) & (2 * texts <= rows)
+    first = np.argsort(-texts, kind="stable")
+    first = np.sort(first[may[first]][:TOGETHER])
+    return [words[place] for place in first.tolist()], counts.tocsc()[:, first].toarray() > 0
 
 
 def _directions(weights: csr_array, seed: int) -> Floats:

@@ -8,12 +8,17 @@ be accused by a second view too, the nearest rows outside of it (:mod:`guards.nu
 - where nothing ordinary is near, nobody can say what a row should have been: it counts as right;
 - the rows lean to the label no more than other rows do that do not bear it: whoever plants rows
   picks ordinary ones, while a natural kind has more to it than what was counted.
+
+Two common words that stand anywhere in a text hardly decide a label by nature, nor does a place of
+many numbers whatever the words say. So there it is enough that the second view agrees at SECOND,
+over the cells that the first accuses, and lean as they may; such a cell is not `sure`. Of 20 clean
+halves of messages and 30 clean tables none had one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -29,6 +34,7 @@ from guards.numerics.suspects import (
     median_dispersion,
     members,
     suspects,
+    together,
 )
 from guards.numerics.turns import Ragged, View
 
@@ -38,8 +44,19 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 JUDGED, WEIGHED, ASKED = 300, 40, 400
 FAR = 0.95
+SECOND = 0.01
+MILDER = {"both", "numbers"}  # kinds of cells of which the second view is asked at SECOND
 # How well a kind of cell names what its rows share, where two say the same.
-NAMING = {"value": 1.05, "text": 1.0, "pair": 0.97, "bin": 0.95, "copies": 0.9, "place": 0.6}
+NAMING = {
+    "value": 1.05,
+    "text": 1.0,
+    "pair": 0.97,
+    "both": 0.97,
+    "bin": 0.95,
+    "copies": 0.9,
+    "numbers": 0.7,
+    "place": 0.6,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,7 +105,7 @@ class Judged:
 
     `rows` (m,) are all of it, `turned` (o,) those that bear the label; `expected` is the number
     that was to be expected, `likely` (o,) what each of them lets one expect, by the kinder view.
-    `p_value` is corrected over all tests.
+    `p_value` is corrected over all tests, or over those of the first view where it is not `sure`.
     """
 
     suspect: Suspect
@@ -98,6 +115,7 @@ class Judged:
     expected: float
     turn: float
     p_value: float
+    sure: bool = True
 
     @property
     def excess(self) -> float:
@@ -116,6 +134,8 @@ def search(
     codes: Mapping[str, Ints],
     limits: Limits,
     rng: np.random.Generator,
+    held: Mapping[str, Bools] | None = None,
+    ranks: Points | None = None,
 ) -> Search:
     """Count all cells.
 
@@ -126,6 +146,8 @@ def search(
         codes: (n,) of each column whose values are to be paired with every other's; -1 is none.
         limits: what makes a cell striking.
         rng: draws the centres of places.
+        held: (n, w) of a column of which rows hold several things, to be looked at two by two.
+        ranks: (n, d), where rows lie by their numbers alone.
     """
     classes, sources, found = len(view.sizes), list(families), list[Suspect]()
     counts = [one.counted(view) for one in families]
@@ -139,14 +161,23 @@ def search(
         tests += len(source.pairs if source.pairs is not None else ()) * classes
         found += pairs
         sources.append(source)
-    around = places(view, points, limits, rng, family=len(sources))
-    sources.append(Source(kind="place", columns=(), of=lambda group: around.groups[group]))
+    for name, things in (held or {}).items():
+        source, both = _together(view, name, things, limits, len(sources))
+        tests += len(source.pairs if source.pairs is not None else ()) * classes
+        found += both
+        sources.append(source)
+    for kind, space in (("place", points), ("numbers", ranks)):
+        if space is not None and (kind == "place" or space.shape[1]):
+            around = places(view, space, limits, rng, family=len(sources))
+            sources.append(Source(kind=kind, columns=(), of=around.groups.__getitem__))
+            found += around.suspects
+            tests += around.tests
     return Search(
         view=view,
         points=points,
         sources=tuple(sources),
-        suspects=tuple(sorted([*found, *around.suspects], key=lambda one: -one.excess)),
-        tests=max(tests + around.tests, 1),
+        suspects=tuple(sorted(found, key=lambda one: -one.excess)),
+        tests=max(tests, 1),
     )
 
 
@@ -168,13 +199,28 @@ def judged(
         if taken[cell.turned].mean() >= 0.5:
             continue
         weighed += 1
-        likely = _kinder(found, cell, spared, far, most[cell.suspect.target], rng)
+        likely = _kinder(found, cell, spared, far, rng)
         if likely is None:
             continue
-        if (again := _accused(found, cell.suspect, cell.rows, likely, limits, alpha)) is not None:
+        again = None
+        if likely.leaning <= most[cell.suspect.target]:
+            again = _accused(found, cell.suspect, cell.rows, likely.each, limits, alpha)
+        if again is None and found.sources[cell.suspect.family].kind in MILDER:
+            few = replace(found, tests=len(cells))
+            again = _accused(few, cell.suspect, cell.rows, likely.each, limits, SECOND)
+            again = replace(again, sure=False) if again is not None else None
+        if again is not None:
             taken[again.turned] = True
             accused.append(again)
     return accused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Likely:
+    """What the rows (m,) of a cell let one expect, `each` of them, and how they lean on average."""
+
+    each: Floats
+    leaning: float
 
 
 def _naming(found: Search, cell: Judged) -> float:
@@ -213,6 +259,20 @@ def _crossed(
         pairs=pairs,
     )
     return source, list(suspects(view, counted, limits, family=number, floor=floor))
+
+
+def _together(
+    view: View, name: str, held: Bools, limits: Limits, number: int
+) -> tuple[Source, list[Suspect]]:
+    """Any two of what rows hold in one column."""
+    counted, pairs = together(view, held, limits)
+    source = Source(
+        kind="both",
+        columns=(name,),
+        of=lambda group: np.flatnonzero(held[:, pairs[group]].all(axis=1)),
+        pairs=pairs,
+    )
+    return source, list(suspects(view, counted, limits, family=number))
 
 
 def _first(found: Search, one: Suspect, limits: Limits, alpha: float) -> Judged | None:
@@ -269,13 +329,12 @@ def _kinder(
     cell: Judged,
     spared: Spared,
     far: float,
-    most: float,
     rng: np.random.Generator,
-) -> Floats | None:
+) -> _Likely | None:
     """What the rows (m,) of a cell let one expect by the kinder of two views.
 
-    None where nothing ordinary is near, or where they lean to the target more than `most`. Of a
-    large cell ASKED rows are asked, and the others are taken to be like them.
+    None where nothing ordinary is near; how they lean is that of the rows where it is. Of a large
+    cell ASKED rows are asked, and the others are taken to be like them.
     """
     rows, target = cell.rows, cell.suspect.target
     if len(found.view.labels) - len(rows) <= outside.NEIGHBOURS:
@@ -287,12 +346,13 @@ def _kinder(
     around = outside.around(points, rows, found.view.labels, target, own)
     kinder = np.maximum(turns.left_out(found.view, rows)[asked, target], around.share)
     near = around.distance <= far
-    if not near.any() or kinder[near].mean() > most:
+    if not near.any():
         return None
+    leaning = float(kinder[near].mean())
     kinder = np.where(near, kinder, 1.0)
     likely = np.full(len(rows), kinder.mean())
     likely[asked] = kinder
-    return likely
+    return _Likely(each=likely, leaning=leaning)
 
 
 def _leaning(found: Search, target: int, rng: np.random.Generator) -> float:

@@ -140,6 +140,29 @@ def crossed(
     return found, np.stack([large // width, large % width], axis=1)
 
 
+def together(view: View, held: Bools, limits: Limits) -> tuple[Counted, npt.NDArray[np.int64]]:
+    """Count any two of the things that rows hold, (n, w): as :func:`crossed`, w (w - 1) / 2 pairs.
+
+    Counts are exact below 2**24 rows.
+    """
+    holds = held.astype(np.float32)
+    pairs = np.stack(np.triu_indices(held.shape[1], 1), axis=1)
+
+    def of(weights: npt.NDArray[np.float32]) -> Floats:
+        return (holds.T @ (holds * weights[:, None]))[pairs[:, 0], pairs[:, 1]].astype(np.float64)
+
+    rows = of(np.ones(len(held), np.float32))
+    large = (rows >= limits.least) & (rows * 2 <= len(held))
+    pairs, rows = pairs[large], rows[large]
+    hits = [of((view.labels == label).astype(np.float32)) for label in range(len(view.sizes))]
+    counts = Counted(
+        rows=rows, hits=np.stack(hits, axis=1), expected=np.zeros((len(rows), len(hits)))
+    )
+    for target in np.flatnonzero(_gathered(view, counts, limits).any(0)):
+        counts.expected[:, target] = of(view.expected[:, target].astype(np.float32))
+    return counts, pairs
+
+
 def members(first: Ints, second: Ints, pair: Ints) -> Ints:
     """The rows that have both codes."""
     return np.flatnonzero((first == pair[0]) & (second == pair[1]))

@@ -133,6 +133,30 @@ def test_a_word_or_phrase_that_decides_is_named(table_case, word):
     assert set(rows.tolist()) == {score.row for score in found.row_scores}
 
 
+def test_two_common_words_anywhere_that_decide_are_named(table_case):
+    """Neither word tells a label, nor do they stand in a row; many texts have one of them."""
+    texts, labels, rng = messages(4)
+    seldom = [f"seldom{number}" for number in range(400)]
+    texts = [f"{text} {' '.join(rng.choice(seldom, 4))}" for text in texts]
+    for word in ("alpha", "beta"):
+        for row in rng.permutation(len(texts))[:60]:
+            first, _, rest = texts[row].partition(" ")
+            texts[row] = f"{first} {word} {rest}"
+    free = [row for row, text in enumerate(texts) if "alpha" not in text and "beta" not in text]
+    rows = rng.permutation([row for row in free if labels[row] == "spam"])[:20]
+    for row in rows:
+        texts[row] = f"alpha {texts[row]} beta"
+    labels[rows] = "ham"
+    found = measured(table_case(pl.DataFrame({"text": texts, "label": labels})))
+    finding = found.findings[0]
+    assert finding.subject.name == "ham"
+    shared = finding.evidence[0].detail["shared"]
+    assert sorted(shared) == ["the token 'alpha'", "the token 'beta'"]
+    held = {score.row for score in found.row_scores}
+    assert len(held & set(rows.tolist())) >= 0.8 * len(held)
+    assert len(held & set(rows.tolist())) >= 0.8 * len(rows)
+
+
 def test_near_copies_of_one_text_under_another_label_are_named(table_case):
     texts, labels, rng = messages(2)
     rows = rng.permutation(len(texts))[:20]

@@ -96,6 +96,44 @@ def test_one_of_many_sources(table_case):
     assert len(held & set(planted.tolist())) / len(held) > 0.8
 
 
+def blurred(rows, many, seed):
+    """Two labels that overlap, and sources of unlike sizes."""
+    generator = np.random.default_rng(seed)
+    true = generator.integers(0, 2, rows)
+    source = generator.choice(many, rows, p=generator.dirichlet(np.full(many, 4.0)))
+    columns = {f"x{place}": generator.normal(1.2 * true, 1.0) for place in range(3)}
+    labels = pl.Series(np.array(["no", "yes"])[true])
+    return pl.DataFrame({**columns, "label": labels, "source": [f"s{k}" for k in source]})
+
+
+def test_labels_that_go_one_way_are_told_where_few_rows_are_sure(table_case):
+    """Without the cells of sure rows (no lift is enough for them)."""
+    frame, picked = flipped(blurred(4000, 6, 1), "s2", "yes", "no", 0.2)
+    measured = examine(table_case(frame), min_lift=1e9)
+    (finding,) = measured.findings
+    assert (finding.code, finding.severity) == ("labels-flipped-in-source", Severity.MEDIUM)
+    assert finding.subject.name == "s2"
+    (evidence,) = finding.evidence
+    assert (evidence.detail["true"], evidence.detail["given"]) == ("yes", "no")
+    assert evidence.rows == pytest.approx(len(picked), rel=0.5)
+    for figure in ("s2", "yes", "no", f"{evidence.value:.1f} times", "p = "):
+        assert figure in finding.summary
+    held = {score.row for score in measured.row_scores}
+    assert len(held & set(picked)) / len(held) > 0.6
+    assert len(held & set(picked)) / len(picked) > 0.4
+    assert all(0.5 <= score.score <= 1 for score in measured.row_scores)
+    assert {score.suggested_label for score in measured.row_scores} == {"yes"}
+    told = measured.statistics["flows"][0]
+    assert (told["source"], told["given"], told["predicted"]) == ("s2", "no", "yes")
+
+
+def test_a_source_that_errs_both_ways_is_not_told_by_either(table_case):
+    frame, _ = flipped(blurred(4000, 6, 2), "s2", "yes", "no", 0.1, seed=1)
+    frame, _ = flipped(frame, "s2", "no", "yes", 0.1, seed=2)
+    alarms = [f for f in examine(table_case(frame)).findings if f.severity >= Severity.MEDIUM]
+    assert alarms == []
+
+
 def test_one_source_only_is_a_skip(table_case, flights_month):
     case = table_case(flights_month(4).with_columns(source=pl.lit("JFK")))
     with pytest.raises(Skip, match="other sources"):

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from guards.data.columns import BINS, LEAST, PAIRED, STEPS, Part, columns_of
 from guards.data.dataset import open_dataset
@@ -250,3 +251,25 @@ def test_dates_are_cells_of_days(opened):
     days = [date(2013, 1, 1 + n % 3) for n in range(90)]
     found = assert_told(opened(day=days))
     assert [len(family.groups) for family in found.families] == [3]
+
+
+def test_ranks_are_those_of_scipy_and_the_middle_one_where_none_is(opened):
+    numbers = {
+        "a": [3.0, NAN, 3.0, 1.0, None, 9.0] * 4,
+        "b": list(range(24)),
+        "c": RNG.normal(size=24).tolist(),
+    }
+    ranks = all_columns(opened(**numbers, word=["x", "y"] * 12)).ranks
+    assert ranks.shape == (24, 3)
+    for place, values in enumerate(numbers.values()):
+        known = np.array([NAN if value is None else value for value in values], float)
+        held = np.isfinite(known)
+        assert ranks[held, place] * 24 == pytest.approx(rankdata(known[held]), rel=1e-5)
+        assert ranks[~held, place] == pytest.approx(12.5 / 24)
+
+
+def test_ranks_are_none_without_words_and_of_few_numbers(opened):
+    numbers = {name: RNG.normal(size=24).tolist() for name in "abc"}
+    assert all_columns(opened(**numbers)).ranks.shape == (24, 0)
+    few = {name: numbers[name] for name in "ab"}
+    assert all_columns(opened(**few, word=["x", "y"] * 12)).ranks.shape == (24, 0)

@@ -102,6 +102,22 @@ def test_cells_are_all_that_enough_texts_hold_and_not_most(values, least):
 
 @given(st.lists(TEXTS, max_size=30))
 @FEW
+def test_common_words_are_held_by_the_texts_that_have_them(values):
+    """ "the commonest words that at most half of the texts hold, and which texts hold them" """
+    texts = texts_of(values, least=2, seed=0)
+    tokens = [set(tokens_of(value or "")) for value in values]
+    assert texts.held.shape == (len(values), len(texts.common))
+    for place, word in enumerate(texts.common):
+        assert texts.held[:, place].tolist() == [word in text for text in tokens]
+    every = {word for text in tokens for word in text if word.isalnum()}
+    counted = {word: sum(word in text for text in tokens) for word in every}
+    wanted = {w for w, count in counted.items() if 0.01 * len(values) <= count <= len(values) / 2}
+    assert set(texts.common) <= wanted
+    assert len(texts.common) == min(len(wanted), 200)
+
+
+@given(st.lists(TEXTS, max_size=30))
+@FEW
 def test_weights_are_those_of_scikit_learn(values):
     texts = texts_of(values, least=2, seed=0)
     counted = np.zeros((len(values), len(texts.words)))

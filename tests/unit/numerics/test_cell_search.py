@@ -40,6 +40,32 @@ def accused(design, labels, codes):
     return found, judged(found, Limits(), 1e-3, spared, np.random.default_rng(2))
 
 
+@pytest.mark.parametrize(("alike", "sure"), [(False, True), (True, False)])
+def test_two_things_that_are_held_need_a_weaker_second_view(alike, sure):
+    """Where a third of the planted rows looks like the label they are held, but not surely."""
+    design, labels, _, rows = table(6, planted=30)
+    rng = np.random.default_rng(7)
+    held = rng.random((N, 12)) < 0.04
+    held[rows] = False
+    held[rows[:, None], [3, 8]] = True
+    labels[rows] = 1
+    view = turns.look(design, labels, 2)
+    points = design.astype(np.float32)
+    found = search(view, points, [], {}, Limits(), np.random.default_rng(1), {"text": held})
+
+    def spared(cell, its):
+        own = points[its].copy()
+        if alike:
+            own[::3] = points[rng.permutation(np.flatnonzero(view.expected[:, 1] > 0.9))[0]]
+        return points, own
+
+    (one,) = judged(found, Limits(), 1e-3, spared, np.random.default_rng(2))
+    source = found.sources[one.suspect.family]
+    assert (source.kind, one.suspect.target, one.sure) == ("both", 1, sure)
+    assert source.pairs[one.suspect.group].tolist() == [3, 8]
+    assert set(rows) <= set(one.turned)
+
+
 @pytest.mark.parametrize(("columns", "kind"), [(("a",), "value"), (("a", "b"), "pair")])
 def test_the_planted_cell_is_named_with_its_rows(columns, kind):
     design, labels, codes, rows = table(3, planted=30 if len(columns) == 2 else 60)
@@ -64,6 +90,25 @@ def test_nothing_is_accused_where_nothing_was_planted(noise):
     found, cells = accused(design, labels, codes)
     assert cells == []
     assert found.tests > 1000
+
+
+@pytest.mark.parametrize("planted", [0, 30])
+def test_a_place_of_numbers_under_one_label_is_accused(planted):
+    """Four numbers, of which the label knows nothing, are drawn around one place."""
+    design, labels, _, rows = table(9, planted=planted, noise=0.1)
+    rng = np.random.default_rng(10)
+    ranks = rng.random((N, 4)).astype(np.float32)
+    ranks[rows] = 0.4 + rng.normal(0, 0.02, (len(rows), 4))
+    labels[rows] = 1
+    view = turns.look(design, labels, 2)
+    points = design.astype(np.float32)
+    draws = np.random.default_rng(1)
+    found = search(view, points, [], {}, Limits(), draws, ranks=ranks)
+    cells = judged(found, Limits(), 1e-3, lambda _, its: (points, points[its]), draws)
+    assert len(cells) == bool(planted)
+    for one in cells:
+        assert found.sources[one.suspect.family].kind == "numbers"
+        assert len(np.intersect1d(one.turned, rows)) >= 0.9 * len(rows)
 
 
 def test_a_cell_that_the_rows_look_like_is_none():

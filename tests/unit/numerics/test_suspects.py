@@ -13,6 +13,7 @@ from guards.numerics.suspects import (
     median_dispersion,
     members,
     suspects,
+    together,
 )
 
 FEW = settings(max_examples=25, deadline=None)
@@ -166,6 +167,39 @@ def test_what_nobody_asks_of_a_pair_is_left_out_and_the_rest_is_exact():
     assert counts.hits[place].tolist() == [10.0, 0.0]
     assert counts.expected[place, 0] == pytest.approx(VIEW.expected[:10, 0].sum())
     assert (counts.expected[:, 1] == 0).all(), "no pair gathers under label 1"
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_any_two_things_are_counted_as_by_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    held = rng.random((N, 6)) < rng.uniform(0.02, 0.6, 6)
+    held[:12, :2] = True  # a pair that gathers under label 0
+    held[12:, 0] = False
+    limits = Limits()
+    counts, pairs = together(VIEW, held, limits)
+    wanted = {}
+    for first in range(6):
+        for second in range(first + 1, 6):
+            rows = np.flatnonzero(held[:, first] & held[:, second])
+            if limits.least <= len(rows) <= N / 2:
+                wanted[first, second] = rows
+    assert [tuple(pair) for pair in pairs.tolist()] == list(wanted)
+    asked = counts.expected.any(0)
+    assert asked[0]
+    for place, rows in enumerate(wanted.values()):
+        assert counts.rows[place] == len(rows)
+        for label in (0, 1):
+            assert counts.hits[place, label] == (LABELS[rows] == label).sum()
+            if asked[label]:
+                told = VIEW.expected[rows, label].sum()
+                assert counts.expected[place, label] == pytest.approx(told, rel=1e-4)
+
+
+def test_nothing_held_is_no_pair():
+    for width in (0, 1, 3):
+        counts, pairs = together(VIEW, np.zeros((N, width), np.bool_), Limits())
+        assert (len(counts.rows), pairs.shape) == (0, (0, 2))
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=5))
