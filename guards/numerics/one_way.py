@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from guards.numerics.enrichment import holm
 from guards.numerics.flips import grouped
+from guards.numerics.likely import Probabilities, at, likeliest
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
@@ -76,7 +77,7 @@ class _Pair:
 
 
 def flows(
-    labels: Ints, probabilities: Floats, sources: Ints, count: int, *, rows: int, least: int
+    labels: Ints, probabilities: Probabilities, sources: Ints, count: int, *, rows: int, least: int
 ) -> tuple[Flow, ...]:
     """Every cell with some share, p-values adjusted for all that were looked at.
 
@@ -89,7 +90,7 @@ def flows(
         least: rows of the pair that a source must have.
     """
     kept = np.flatnonzero(sources >= 0)
-    predicted = probabilities.argmax(axis=1)
+    predicted, _ = likeliest(probabilities)
     of_label = {label: kept[places] for label, places in grouped(labels[kept])}
     found: list[Flow] = []
     tests = 0
@@ -121,13 +122,13 @@ def _contradicted(
 def _pair(
     among: Ints,
     labels: Ints,
-    probabilities: Floats,
+    probabilities: Probabilities,
     sources: Ints,
     count: int,
     true: int,
     given: int,
 ) -> _Pair:
-    one, other = (probabilities[among, label].astype(np.float64) for label in (given, true))
+    one, other = (at(probabilities, among, label).astype(np.float64) for label in (given, true))
     told = one / np.maximum(one + other, 1e-9)
     edges = np.unique(np.quantile(told, np.linspace(0, 1, BINS + 1)[1:-1]))
     bins = np.searchsorted(edges, told, side="right")
