@@ -33,7 +33,6 @@ from guards.numerics.flips import grouped
 from guards.numerics.likely import Probabilities, at, likeliest
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating]
 Reals = npt.NDArray[np.float64]
 
 BINS = 20
