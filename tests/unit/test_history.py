@@ -97,8 +97,9 @@ def test_a_version_that_moved_is_held_against_those_before_it(publish, spine):
     assert spoilt.verdict.decision is Decision.QUARANTINE
     told = [(f.code, f.subject.name) for f in spoilt.examinations[2].findings]
     assert ("moved-source", "s0") in told
-    # A model that learns the flipped labels may do worse on others too, as the seed falls; not on everybody.
-    assert len({name for code, name in told if code == "moved-source"}) < SOURCES
+    # A model that learns the flipped labels may do worse on others too, but not as much.
+    moved = {f.subject.name: f for f in spoilt.examinations[2].findings if f.code == "moved-source"}
+    assert max(moved, key=lambda name: moved[name].evidence[0].value) == "s0"
     # What was not admitted is no witness for the next version.
     assert versions(spine) == [4, 3, 2, 1]
     kept = next((spine.home / "ledger" / "statistics").iterdir()).read_bytes()
