@@ -7,7 +7,14 @@ import json
 from pathlib import Path
 
 from guards import console
-from guards.commands.options import Commands, Options, column_role, command, write_file
+from guards.commands.options import (
+    Commands,
+    Options,
+    column_option,
+    command,
+    told_roles,
+    write_file,
+)
 from guards.digest import Digest
 from guards.errors import UsageError
 
@@ -26,7 +33,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         default="default",
         help="how much room there is for what is not chance",
     )
-    made.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+    column_option(made)
     held = command(actions, "check", _run_contract_check, "hold data against a contract")
     held.add_argument("dataset", type=Path, metavar="DATASET")
     held.add_argument("--contract", type=Path, required=True, metavar="F")
@@ -46,7 +53,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def _run_contract_infer(options: Options) -> int:
     from guards.contracts import propose
 
-    columns = dict(column_role(text) for text in options.column)
+    columns = told_roles(options)
     name = options.name or options.dataset.resolve().name
     suite = propose(options.dataset, name, options.strictness, columns)
     written = (json.dumps(suite, indent=2, ensure_ascii=False) + "\n").encode()

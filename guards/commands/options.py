@@ -89,7 +89,17 @@ def private_key(options: Options, path: Path) -> Signer:
     return named(path, secrets)
 
 
-def column_role(text: str) -> tuple[str, str]:
+def column_option(parser: argparse.ArgumentParser, told: str | None = None) -> None:
+    """Add `--column`, which says what a column is for, as often as it is given."""
+    parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE", help=told)
+
+
+def told_roles(options: Options) -> dict[str, str]:
+    """The roles that `--column` named, by column."""
+    return dict(_column_role(text) for text in options.column)
+
+
+def _column_role(text: str) -> tuple[str, str]:
     """`COLUMN=ROLE` in two; UsageError for anything else."""
     column, equals, role = text.rpartition("=")
     if not equals:

@@ -10,12 +10,13 @@ from guards.commands.options import (
     Commands,
     Options,
     asked_time,
-    column_role,
+    column_option,
     command,
     load_trust,
     now,
     passphrase_option,
     private_key,
+    told_roles,
     write_file,
 )
 from guards.errors import UsageError
@@ -32,7 +33,7 @@ def _profile(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("dataset", type=Path, nargs="?", metavar="DATASET")
     parser.add_argument("--out", type=Path, required=True, metavar="F")
     parser.add_argument("--trust", type=Path, metavar="TRUST", help="prove it; take signed roles")
-    parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+    column_option(parser)
     parser.add_argument(
         "--like", type=Path, metavar="F", help="cut cells as this profile does: both then merge"
     )
@@ -46,7 +47,7 @@ def _run_profile(options: Options) -> int:
     from guards.inputs import profile_of
 
     trust = load_trust(options) if options.trust else None
-    columns = dict(column_role(text) for text in options.column)
+    columns = told_roles(options)
     if trust is not None and columns:
         raise UsageError("--column: with --trust the roles are those that were signed")
     if options.dataset is None and not options.merge:

@@ -12,7 +12,7 @@ from guards.commands.options import (
     Options,
     asked_time,
     claim_options,
-    column_role,
+    column_option,
     command,
     dataset_option,
     expected_name,
@@ -20,6 +20,7 @@ from guards.commands.options import (
     passphrase_option,
     private_key,
     remembered,
+    told_roles,
 )
 from guards.errors import UsageError
 
@@ -35,13 +36,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("dataset", type=dataset_option, metavar="DATASET")
     claim_options(parser, required=False)
     parser.add_argument("--policy", default="default", metavar="P", help="default, explore or file")
-    parser.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        metavar="COLUMN=ROLE",
-        help="of unsigned data; may be given again",
-    )
+    column_option(parser, "of unsigned data; may be given again")
     parser.add_argument("--reference", type=Path, metavar="REF", help="profile, dataset or anchor")
     _model_options(parser)
     parser.add_argument(
@@ -154,7 +149,7 @@ def _run_scan_of(options: Options, found: Located) -> int:
         seed=options.seed,
         release=_wanted(options),
         waivers=tuple(options.waiver),
-        columns=dict(column_role(text) for text in options.column),
+        columns=told_roles(options),
     )
     with console.progress(options.quiet) as tick:
         scanned = scan(request, tick)

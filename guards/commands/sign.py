@@ -10,11 +10,12 @@ from guards import console
 from guards.commands.options import (
     Commands,
     Options,
-    column_role,
+    column_option,
     command,
     dataset_option,
     passphrase_option,
     private_key,
+    told_roles,
 )
 from guards.errors import Untrusted, UsageError
 
@@ -51,7 +52,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--claim-trust", type=Path, metavar="TRUST", help="who may sign the foreign claim"
     )
     parser.add_argument("--source", action="append", default=[], metavar="URI")
-    parser.add_argument("--column", action="append", default=[], metavar="COLUMN=ROLE")
+    column_option(parser)
     parser.add_argument("--expires", metavar="T")
     parser.add_argument("--profile", type=Path, metavar="F", help="claim this profile of it, too")
     parser.add_argument(
@@ -81,7 +82,7 @@ def _run_sign(options: Options) -> int:
         held=held,
         seen=seen,
         expires=parse_time(options.expires) if options.expires else None,
-        columns=dict(column_role(text) for text in options.column),
+        columns=told_roles(options),
         profile=options.profile,
         content=options.content,
     )
@@ -138,7 +139,7 @@ def _run_countersign(options: Options) -> int:
         options.dataset,
         [private_key(options, path) for path in options.key],
         options.out,
-        columns=dict(column_role(text) for text in options.column),
+        columns=told_roles(options),
         profile=options.profile,
     )
     document = {
