@@ -254,7 +254,8 @@ _CHILDREN: dict[int, _Child] = {}
 def _started(memory: int) -> _Child:
     # -I: nothing is imported from the directory that this is run in, which may be the dataset.
     asked = [json.dumps(sys.path), str(memory), str(Path(__file__).absolute().parents[1])]
-    command = [sys.executable, "-I", "-c", _START, *asked]
+    # -S: where its modules lie is told, and need not be found again.
+    command = [sys.executable, "-I", "-S", "-c", _START, *asked]
     # Arrow's own allocator gives pages back and asks for new ones all the time.
     environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:
