@@ -160,6 +160,7 @@ def _decode_parquet(path: Path, *, through: bool) -> str:
     """Read every page, `through`: footers and statistics alone would vouch for damaged pages.
 
     What the footer declares is looked at first; says why the pages were not read, if they were not.
+    Words are read as such: read as dictionaries, which costs less, Arrow checks no place in them.
     """
     with opened(path) as file:
         told = _beyond_all(file.metadata, path.stat().st_size)
