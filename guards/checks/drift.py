@@ -293,16 +293,13 @@ def _local_moves(seen: Observed, settings: Settings) -> Iterator[_Local]:
         solid = (sizes >= settings.min_rows) & (then.sum(axis=1) >= settings.min_rows)
         excess = local_excess(shares, solid)
         usual = settings.severe_ratio * np.asarray(known.moved)
+        large = (excess >= settings.local_effect) & (shares >= usual) & (shares * sizes >= least)
+        if not large.any():
+            continue
         # Bonferroni over the cells' groups; the effect gates are what keeps the count small.
         chance = moved_p_values(then, now, rho=known.rho, blocks=len(profile.blocks))
         chance = np.minimum(chance * len(shares) * len(profile.groups), 1.0)
-        alarming = (
-            (excess >= settings.local_effect)
-            & (shares >= usual)
-            & (shares * sizes >= least)
-            & (chance <= settings.alpha)
-        )
-        for group in np.flatnonzero(alarming).tolist():
+        for group in np.flatnonzero(large & (chance <= settings.alpha)).tolist():
             measured = (float(shares[group]), float(excess[group]), float(chance[group]))
             yield _suspect(seen, known, group, (then[group], now[group]), measured)
 

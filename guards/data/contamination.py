@@ -21,11 +21,12 @@ import numpy as np
 
 from guards.data.profiles.nouns import CategoryColumn, Column
 from guards.data.profiles.observe import Observed, numeric_part
-from guards.numerics.contamination import LOOKED, Table, lifted, lower_bound
+from guards.numerics.contamination import LOOKED, Table, alike, lifted, lower_bound
 from guards.numerics.dispersion import from_distance, from_range, from_variation
 from guards.numerics.raking import ROUNDS, raked
 
 CONFIDENCE = 0.99
+_BOTH = ("then", "now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class _Named:
 def unlike_reference(seen: Observed) -> tuple[Unlike, Unlike]:
     """The bounds in all, and in what two columns do together; each of CONFIDENCE."""
     single, pairs = _single(seen), _pairs(seen)
-    along = [_moved_along(pair) for pair in _promising(pairs)]
+    along = _moved_along(_promising(pairs))
     return _bound([*single, *pairs]), _bound(along, among=len(pairs))
 
 
@@ -115,17 +116,25 @@ def _promising(pairs: Sequence[_Named]) -> list[_Named]:
 
     Twice as many as are looked into, since one round is not the last word.
     """
-    worth = [-lifted(_moved_along(pair, rounds=1).table) for pair in pairs]
-    order = np.argsort(worth, kind="stable")[: 2 * LOOKED]
+    worth = lifted([pair.table for pair in _moved_along(pairs, rounds=1)])
+    order = np.argsort(-worth, kind="stable")[: 2 * LOOKED]
     return [pairs[place] for place in order.tolist()]
 
 
-def _moved_along(pair: _Named, rounds: int = ROUNDS) -> _Named:
-    """The reference of a pair with the batch's sides, which then move nothing any more."""
-    then, now = pair.table.then, pair.table.now
-    fitted = raked(then, now, rounds)
-    scaled = np.rint(fitted * (then.sum() / max(fitted.sum(), 1.0))).astype(np.int64)
-    return replace(pair, table=replace(pair.table, then=scaled, sides=()))
+def _moved_along(pairs: Sequence[_Named], rounds: int = ROUNDS) -> list[_Named]:
+    """The reference of each pair with the batch's sides, which then move nothing any more."""
+    tables = [pair.table for pair in pairs]
+    found = list(pairs)
+    for places in alike(tables):
+        then, now = (np.array([getattr(tables[n], part) for n in places]) for part in _BOTH)
+        fitted = raked(then, now, rounds)
+        rows, known = (held.sum((1, 2), keepdims=True) for held in (fitted, then))
+        scaled = np.rint(fitted * (known / np.maximum(rows, 1.0))).astype(np.int64)
+        for place, counts in zip(places, scaled, strict=True):
+            found[place] = replace(
+                pairs[place], table=replace(tables[place], then=counts, sides=())
+            )
+    return found
 
 
 def _bound(named: Sequence[_Named], among: int = 0) -> Unlike:

@@ -51,6 +51,8 @@ _SEPARATORS = frozenset(";\t|")
 _GROUPS, _UNPACKED, _VALUES, _RATIO = 100_000, 1 << 33, 1 << 33, 1000
 # Of a compressed column chunk, which is read piece by piece.
 _BUFFER = 1 << 20
+# Bytes that are decoded together, and rows: as many as these, and no more than those.
+_AT_ONCE, _FEW, _MANY = 1 << 26, 1 << 10, 1 << 16
 # For the count and the row number beside people's columns, whose names may not hold a NUL.
 ROWS = "\0rows"
 _UNPACKS = "\0unpacked"
@@ -158,20 +160,34 @@ def _decode_parquet(path: Path, *, through: bool) -> str:
     """Read every page, `through`: footers and statistics alone would vouch for damaged pages.
 
     What the footer declares is looked at first; says why the pages were not read, if they were not.
+    Words are read as such: read as dictionaries, which costs less, Arrow checks no place in them.
     """
     with opened(path) as file:
         told = _beyond_all(file.metadata, path.stat().st_size)
-        for _ in file.iter_batches(batch_size=8192) if through and not told else ():
+        for _ in file.iter_batches(_rows_at_once(file.metadata)) if through and not told else ():
             pass
     return told
 
 
+def _rows_at_once(declared: pq.FileMetaData) -> int:
+    """How many rows are decoded together: many cost less, and few of them hold little."""
+    width = max(_declared_bytes(declared) // max(declared.num_rows, 1), 16 * declared.num_columns)
+    return min(max(int(_AT_ONCE // max(width, 1)), _FEW), _MANY)
+
+
 def opened(path: Path | str, words: Iterable[str] = ()) -> pq.ParquetFile:
     """A Parquet file to be read piece by piece; columns of `words` come as dictionaries."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kept = list(words)
-    return pq.ParquetFile(path, read_dictionary=kept, pre_buffer=False, buffer_size=_BUFFER)
+    kept, usual = list(words), pa.default_memory_pool()
+    # A reader keeps the pool that it was made with. Arrow's own gives pages back and asks for new
+    # ones all the time, which takes as long as the decoding.
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        return pq.ParquetFile(path, read_dictionary=kept, pre_buffer=False, buffer_size=_BUFFER)
+    finally:
+        pa.set_memory_pool(usual)
 
 
 def _beyond_all(declared: pq.FileMetaData, size: int) -> str:
@@ -179,13 +195,18 @@ def _beyond_all(declared: pq.FileMetaData, size: int) -> str:
     groups = declared.num_row_groups
     if groups > _GROUPS:
         return f"it declares {groups} row groups; more than {_GROUPS} are not decoded"
-    unpacked = sum(declared.row_group(group).total_byte_size for group in range(groups))
+    unpacked = _declared_bytes(declared)
     if unpacked > _UNPACKED and unpacked > _RATIO * size:
         return f"it declares {unpacked} bytes unpacked, {unpacked // size} times its size"
     values = declared.num_rows * declared.num_columns
     if values > _VALUES and values > _RATIO * size:
         return f"it declares {values} values, {values // size} for each of its bytes"
     return ""
+
+
+def _declared_bytes(declared: pq.FileMetaData) -> int:
+    groups = range(declared.num_row_groups)
+    return sum(int(declared.row_group(group).total_byte_size) for group in groups)
 
 
 def lazy_file(path: Path, form: str, types: Schema | None = None) -> pl.LazyFrame:

@@ -5,8 +5,11 @@ trained on four and asked about the fifth, so no row's label has any say in its 
 Small tables are cut in folds three times over and the answers averaged, so that the seed decides
 little. Measured on 6,000 rows of 9 columns: 1 CPU second.
 
-Trees are grown for each label, so of more than MANY_CLASSES other models are asked
-(:mod:`guards.data.many_labels`), and only the labels that are likely are kept for each row.
+Trees are grown for each label. From five labels on there are half as many, at a higher rate, of
+columns in 64 parts: what is found is the same within a row or two (sets of
+`benchmarks/many_labels.py`, 10 and 16 labels), for two fifths to half of the time. Of more than
+MANY_CLASSES other models are asked (:mod:`guards.data.many_labels`), and only the labels that are
+likely are kept for each row.
 
 Models are trained on a sample of the rows, at most so many that a column more, or a class more,
 costs rows and not time; all rows are asked about, a block at a time. So memory is the sample, and
@@ -43,8 +46,8 @@ if TYPE_CHECKING:
 
 TREES = 60
 REPEATS = 3
-MANY_CLASSES = 40
-_WORDS = 60
+_SEVERAL, MANY_CLASSES = 5, 40
+_WORDS = 60  # with the code of all others and one for what is missing at most the 64 bins of trees
 # Rows that models are trained on: at most so many, so many numbers, and rows times classes.
 _TRAINED, _NUMBERS, _WORK = 250_000, 40_000_000, 500_000
 _LEAST_TRAINED, _OF_A_CLASS = 20_000, 25
@@ -300,17 +303,20 @@ def _fitted(
         shown = table[seen]
         blank = np.asarray(np.isnan(shown).all(axis=0))
         shown[:, blank] = 0.0
-        model = _trees(is_word, seed).fit(shown, labels[seen])
+        model = _trees(is_word, int(labels.max()) + 1, seed).fit(shown, labels[seen])
         models.append(_Model(fitted=model, blank=blank))
     return models
 
 
-def _trees(is_word: Sequence[bool], seed: int) -> Any:
+def _trees(is_word: Sequence[bool], classes: int, seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    # Each turn grows a tree for every class, so of several there are fewer turns and lighter trees.
+    several = classes >= _SEVERAL
     return HistGradientBoostingClassifier(
-        max_iter=TREES,
-        learning_rate=0.12,
+        max_iter=TREES // 2 if several else TREES,
+        learning_rate=0.2 if several else 0.12,
+        max_bins=64 if several else 255,
         max_leaf_nodes=15,
         min_samples_leaf=20,
         l2_regularization=1.0,

@@ -82,8 +82,8 @@ def lower_bound(
         among: how many tables these were chosen from by their counts, if from more.
     """
     alpha = (1 - confidence) / max(2 * len(tables), 2 * among, 1)
-    surplus = [lifted(table) for table in tables]
-    order = np.argsort(-np.array(surplus), kind="stable")[:LOOKED].tolist()
+    surplus = lifted(tables)
+    order = np.argsort(-surplus, kind="stable")[:LOOKED].tolist()
     best = Bound(share=0.0, table=-1, cells=np.zeros(0, np.int64))
     for place in (place for place in order if surplus[place] > 0):
         for share, cells in _both_ways(tables[place], rng, alpha):
@@ -94,27 +94,53 @@ def lower_bound(
     return replace(best, usual=_usual(tables[best.table], best.cells, alpha))
 
 
-def lifted(table: Table) -> float:
-    """The share of rows in cells beyond what those can have had: is the table worth a look?"""
-    least, most = _lifts(table.then, table.now, _rho_of_cells(table))
-    return float(np.maximum(least - most, 0).sum())
+def lifted(tables: Sequence[Table]) -> Floats:
+    """The share of each table's rows in cells beyond what those can have had: is it worth a look?
+
+    (tables,); those of one shape are looked at together.
+    """
+    found = np.zeros(len(tables))
+    for places in alike(tables):
+        some = [tables[place] for place in places]
+        then, now = np.array([one.then for one in some]), np.array([one.now for one in some])
+        rho = _rho_of_cells(
+            then + now, np.array([one.rho for one in some]), np.array([one.sides for one in some])
+        )
+        least, most = _lifts(*(held.reshape(len(some), -1) for held in (then, now, rho)))
+        found[places] = np.maximum(least - most, 0).sum(axis=1)
+    return found
+
+
+def alike(tables: Sequence[Table]) -> list[list[int]]:
+    """The places of the tables of each shape."""
+    found: dict[tuple[tuple[int, ...], int], list[int]] = {}
+    for place, table in enumerate(tables):
+        found.setdefault((table.now.shape, len(table.sides)), []).append(place)
+    return list(found.values())
 
 
 def _lifts(then: Counts, now: Counts, rho: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """The share of each cell that is at least there now, and the one that was at most there."""
-    least = np.maximum(now - 2 * np.sqrt(now), 0) / max(now.sum(), 1)
-    most = (then + 2 * np.sqrt(then) + 1) / max(then.sum(), 1)
+    """The share of each cell that is at least there now, and the one that was at most there.
+
+    All are (..., cells).
+    """
+    rows, known = (np.maximum(held.sum(-1, keepdims=True), 1) for held in (now, then))
+    least = np.maximum(now - 2 * np.sqrt(now), 0) / rows
+    most = (then + 2 * np.sqrt(then) + 1) / known
     # One block is about so many rows of its own: what a Poisson number of them may come to.
     each = np.divide(rho, np.maximum(np.subtract(1, rho), 1e-9))
     return least, most + 2 * np.sqrt(most * each) + 3 * each
 
 
-def _rho_of_cells(table: Table) -> Floats:
-    """The dispersion of each single cell, of the shape of the table."""
-    both = (table.then + table.now).astype(np.float64)
-    rho = np.full(both.shape, table.rho)
-    for axis, side in enumerate(table.sides):
-        rho += side * both / np.maximum(both.sum(1 - axis, keepdims=True), 1)
+def _rho_of_cells(counts: Counts, own: Floats, sides: Floats) -> Floats:
+    """The dispersion of each single cell, (tables, *shape) as `counts`, of what it is `own`
+    (tables,), and what its sides bring, (tables, axes).
+    """
+    both = counts.astype(np.float64)
+    wide = (slice(None), *[None] * (both.ndim - 1))
+    rho = np.zeros(both.shape) + own[wide]
+    for axis, side in enumerate(sides.T):
+        rho += side[wide] * both / np.maximum(both.sum(2 - axis, keepdims=True), 1)
     held: Floats = np.clip(rho, 0.0, 1.0)
     return held
 
@@ -154,7 +180,9 @@ def _halves(counts: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
 
 def _chosen(then: Ints, now: Ints, table: Table, alpha: float) -> Ints:
     """The cells, those of highest lift first, whose bound on these same rows is largest."""
-    least, most = _lifts(then, now, _rho_of_cells(table).ravel())
+    whole = (table.then + table.now)[None]
+    rho = _rho_of_cells(whole, np.array([table.rho]), np.array([table.sides]))
+    least, most = _lifts(then, now, rho.ravel())
     order = np.argsort(-least / most, kind="stable")
     order = order[(least > 0)[order]]
     if not len(order):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain, combinations
 from math import prod
 from typing import Any
 
@@ -33,6 +34,7 @@ class Crosstab:
         self._sizes = [[self._levels[column] for column in held] for held in self.sets]
         self._counts = [np.zeros(prod(size), np.int64) for size in self._sizes]
         self._used = sorted({column for held in self.sets for column in held})
+        self._homes = _homes(self.sets, self._wanted)
 
     def add(self, codes: Sequence[npt.NDArray[Any]]) -> None:
         """Count rows: `codes[i]` (n,) are at least 0 and less than `levels[i]`."""
@@ -54,18 +56,10 @@ class Crosstab:
     def taken(self) -> list[Ints]:
         """For each wanted tuple its counts, one axis a column; counting begins anew."""
         tables = [c.reshape(size) for c, size in zip(self._counts, self._sizes, strict=True)]
-        homes = {frozenset(held): place for place, held in enumerate(self.sets)}
-        found = [_summed(*self._home(columns, homes), tables) for columns in self._wanted]
+        found = [_summed(tables[place], axes) for place, axes in self._homes]
         for counts in self._counts:
             counts[:] = 0
         return found
-
-    def _home(self, columns: Columns, homes: dict[frozenset[int], int]) -> tuple[int, Columns]:
-        """The number of a set with these columns, and their axes in it."""
-        place = homes.get(frozenset(columns))
-        if place is None:
-            place = next(n for n, held in enumerate(self.sets) if set(columns) <= set(held))
-        return place, tuple(self.sets[place].index(column) for column in columns)
 
     def _cells(self, codes: Codes, room: Codes) -> Iterator[npt.NDArray[Any]]:
         """The cell of each row in each set, in turn; neighbours share what begins them.
@@ -86,8 +80,21 @@ class Crosstab:
             yield room[len(held) - 1] if len(held) > 1 else codes[held[0]]
 
 
-def _summed(place: int, axes: Columns, tables: Sequence[Ints]) -> Ints:
-    table = tables[place]
+def _homes(sets: Sequence[Columns], wanted: Sequence[Columns]) -> list[tuple[int, Columns]]:
+    """For each wanted tuple the number of a set with its columns, and their axes in it."""
+    known: dict[frozenset[int], int] = {}
+    lengths = {len(columns) for columns in wanted}
+    for place, held in enumerate(sets):
+        for some in chain.from_iterable(combinations(held, length) for length in lengths):
+            known.setdefault(frozenset(some), place)
+    places = [known[frozenset(columns)] for columns in wanted]
+    return [
+        (place, tuple(map(sets[place].index, columns)))
+        for place, columns in zip(places, wanted, strict=True)
+    ]
+
+
+def _summed(table: Ints, axes: Columns) -> Ints:
     others = tuple(axis for axis in range(table.ndim) if axis not in axes)
     order = np.argsort(np.argsort(axes))
     summed: Ints = table.sum(axis=others).transpose(order)

@@ -26,7 +26,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 2_000_000
 MAX_TEXT = 4096
 MAX_INTEGER = 2**53 - 1
-_LARGE = re.compile(rb"(?:^|[\s,:\[-])\d{16}")  # without one no integer is beyond
+_LARGE = re.compile(rb"[\s,:\[-]\d{16}")  # without one no integer is beyond
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -131,7 +131,7 @@ def loads(
             data.decode("utf-8", errors="strict"),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
-            parse_int=_integer if _LARGE.search(data) else None,
+            parse_int=_integer if _LARGE.search(b" " + data) else None,
             parse_float=_finite,
         )
         _bounded(value, frozenset(long_text), long_at, texts=not _are_short(data))

@@ -89,6 +89,35 @@ def test_what_takes_too_long_is_ended(tmp_path):
     assert "more than 3 seconds of the processor" in told(tmp_path, "long.parquet", least)
 
 
+def test_words_at_no_place_of_their_dictionary_are_damage(tmp_path):
+    """Rules read words as dictionaries, and there Arrow does not ask whether a place is one."""
+    path = tmp_path / "places.parquet"
+    words = pa.table({"x": [f"word {place % 5}" for place in range(1000)]})
+    pq.write_table(words, path, compression="none", write_statistics=False)
+    column = pq.read_metadata(path).row_group(0).column(0)
+    end = column.dictionary_page_offset + column.total_compressed_size
+    data = bytearray(path.read_bytes())
+    data[end - 60 : end - 20] = b"\xff" * 40  # of five words the eighth
+    path.write_bytes(data)
+    with decoding.opened(path, ["x"]) as file:
+        assert max(max(batch["x"].indices.to_pylist()) for batch in file.iter_batches()) == 7
+    assert "bounds" in told(tmp_path, "places.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "text", "least", "most"),
+    [
+        (50, "x", 1 << 16, 1 << 16),
+        (3000, "x", 1 << 10, 1 << 11),
+        (2, "long text " * 1000, 1 << 10, 1 << 13),
+    ],
+)
+def test_rows_that_are_decoded_together_hold_little(tmp_path, columns, text, least, most):
+    each = pa.array([f"{text} {place}" for place in range(8)])
+    pq.write_table(pa.table({f"x{n}": each for n in range(columns)}), tmp_path / "x.parquet")
+    assert least <= decoding._rows_at_once(pq.read_metadata(tmp_path / "x.parquet")) <= most
+
+
 def constant(path: Path, rows: int, text: str) -> None:
     """So many rows of one text, in a file of next to no bytes."""
     words = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), [text])

@@ -113,11 +113,11 @@ def chunks(
 ) -> Iterator[Chunk]:
     """The rows of a dataset, CHUNK at a time; `widths` are the lengths that vectors must have.
 
-    With `small` a chunk is a strip, which stays in the cache: for what counts and does not sort.
+    With `small` a chunk is a strip, all of one block: for what counts, and sorts no more than that.
     Of a vector column that it does not name, the first strip with a list says how long all have to
     be: as most of them are there.
     """
-    cuts = block_cuts(dataset.rows)
+    cuts = [0, dataset.rows] if small else block_cuts(dataset.rows)
     size = WIDE_STRIP if any(kind.wide for kind in columns) else STRIP
     known = dict(widths or {})
     names = list(dict.fromkeys(kind.column for kind in columns))

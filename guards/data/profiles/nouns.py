@@ -363,11 +363,17 @@ class Profile:
         """
         import numpy as np
 
-        for pair in self.pairs:
-            if pair.join == 1 and {pair.first, pair.second} == {by, column}:
-                counts = np.asarray(pair.counts, np.int64)
-                return counts if pair.first == by else counts.T
-        return None
+        place = self.whole.get(frozenset((by, column)))
+        if place is None:
+            return None
+        counts = np.asarray(self.pairs[place].counts, np.int64)
+        return counts if self.pairs[place].first == by else counts.T
+
+    @cached_property
+    def whole(self) -> Mapping[frozenset[str], int]:
+        """The places of the pairs that join no bins, by their columns."""
+        places = enumerate(self.pairs)
+        return {frozenset((p.first, p.second)): place for place, p in places if p.join == 1}
 
 
 def countable(columns: Sequence[Column]) -> dict[str, Column | View]:

@@ -113,10 +113,11 @@ class Observed:
 
     def table(self, by: str, column: str) -> Ints | None:
         """Rows of each of `by`'s bins in each of `column`'s; as `Profile.table`."""
-        for pair, counts in zip(self.profile.pairs, self.tables, strict=True):
-            if pair.join == 1 and {pair.first, pair.second} == {by, column} and counts is not None:
-                return counts if pair.first == by else counts.T
-        return None
+        place = self.profile.whole.get(frozenset((by, column)))
+        counts = None if place is None else self.tables[place]
+        if place is None or counts is None:
+            return None
+        return counts if self.profile.pairs[place].first == by else counts.T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

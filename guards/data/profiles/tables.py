@@ -82,7 +82,7 @@ class Tables:
         every = [tuple(used[key] for key in keys) for keys in (*wanted, *joined)]
         self._crosstab = Crosstab(levels, every)
         self._held = [np.zeros((blocks, *(levels[c] for c in keys)), np.int64) for keys in every]
-        self._block = 0
+        self._block, self._waiting = 0, False
 
     @property
     def counts(self) -> list[Any]:
@@ -110,8 +110,12 @@ class Tables:
                 self._settle()
                 self._block = block
             self._crosstab.add([column[first:end] for column in held])
+            self._waiting = True
 
     def _settle(self) -> None:
+        if not self._waiting:
+            return
+        self._waiting = False
         for held, counts in zip(self._held, self._crosstab.taken(), strict=True):
             held[self._block] += counts
 

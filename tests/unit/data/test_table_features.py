@@ -164,3 +164,16 @@ def test_the_largest_numbers_and_gaps_are_no_trouble_for_many_classes(tmp_path):
     assert np.isfinite(found.probabilities.values).all()
     assert found.probabilities.values.sum(axis=1) == pytest.approx(np.ones(len(frame)), abs=1e-4)
     assert (likeliest(found.probabilities)[0] == found.labels).mean() > 0.9
+
+
+def test_the_trees_of_several_labels_have_room_for_all_codes_of_words(tmp_path):
+    """Their columns are in 64 parts: 60 words, all other ones, and nothing."""
+    rng = np.random.default_rng(11)
+    codes = rng.integers(0, 100, 2000)
+    words = [None if code == 99 else f"word {code:02d}" for code in codes]
+    frame = pl.DataFrame({"word": words, "label": [f"l{code % 6}" for code in codes]})
+    found = table_features(dataset_of(tmp_path, frame), seed=1)
+    assert found.probabilities.shape == (2000, 6)
+    common = frame["word"].drop_nulls().value_counts().sort("count")["word"].tail(40)
+    told = found.probabilities.argmax(axis=1) == found.labels
+    assert told[frame["word"].is_in(common.implode()).fill_null(False).to_numpy()].mean() > 0.9

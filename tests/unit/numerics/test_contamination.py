@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from guards.numerics.contamination import Table, _bounds, lower_bound
+from guards.numerics.contamination import Table, _bounds, lifted, lower_bound
 
 
 def bound(pairs, rng, *, dispersion=None, **more):
@@ -139,3 +139,38 @@ def test_tables_chosen_from_more_are_corrected_for_all_of_them():
         bound([(then, now)], np.random.default_rng(0), among=among).share for among in (0, 10_000)
     )
     assert 0 < chosen < alone
+
+
+def slowly_lifted(table: Table) -> float:
+    """The surplus of one table, cell by cell."""
+    known, rows, found = table.then.sum(), table.now.sum(), 0.0
+    both = table.then + table.now
+    for cell in np.ndindex(table.now.shape):
+        rho = table.rho
+        for axis, side in enumerate(table.sides):
+            rho += side * both[cell] / max(np.take(both, cell[axis], axis).sum(), 1)
+        each = min(rho, 1.0) / max(1 - min(rho, 1.0), 1e-9)
+        then, now = int(table.then[cell]), int(table.now[cell])
+        most = (then + 2 * np.sqrt(then) + 1) / max(known, 1)
+        most += 2 * np.sqrt(most * each) + 3 * each
+        found += max(max(now - 2 * np.sqrt(now), 0) / max(rows, 1) - most, 0)
+    return float(found)
+
+
+def test_tables_of_any_shapes_have_the_surplus_that_each_has_alone():
+    rng = np.random.default_rng(3)
+    shapes = [(40,), (5, 8), (8, 5), (5, 8), (40,), (1, 1)]
+    tables = [
+        Table(
+            then=rng.integers(0, 30, shape),
+            now=rng.integers(0, 90, shape),
+            rho=float(rng.choice([0.0, 0.002])),
+            sides=tuple(rng.random(2) / 50) if len(shape) == 2 else (),
+        )
+        for shape in shapes
+    ]
+    empty = Table(then=np.zeros((5, 8), int), now=np.zeros((5, 8), int), sides=(0.0, 0.0))
+    found = lifted([*tables, empty])
+    assert np.allclose(found, [*map(slowly_lifted, tables), 0.0], rtol=1e-12)
+    assert (found[:5] > 0).any()
+    assert lifted([]).shape == (0,)

@@ -32,3 +32,11 @@ def test_a_row_that_was_never_seen_takes_no_others_place_and_nothing_is_nothing(
     assert np.allclose(fitted.sum(0), now.sum(0))
     assert not raked(np.zeros((2, 2)), now).any()
     assert not raked(now, np.zeros((2, 2))).any()
+
+
+def test_tables_under_one_another_are_raked_each_for_itself():
+    rng = np.random.default_rng(1)
+    then, now = rng.integers(0, 9, (7, 3, 5)), rng.integers(0, 9, (7, 3, 5))
+    then[2], now[4] = 0, 0
+    for one, before, after in zip(raked(then, now), then, now, strict=True):
+        assert (one == raked(before, after)).all()
