@@ -169,6 +169,39 @@ def counted(dataset: Dataset, profile: Profile, source: str, bets: Sequence[Bets
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Held:
+    """`counts` (sources, values, cells) of the batch beside `laws`, what is expected of each value.
+
+    `squares` and `freedom` (sources, values) say how far apart they are, `moved` (bets,) how far
+    the batch as a whole is from the reference, but for the two values of a bet.
+    """
+
+    counts: Ints
+    laws: Reals
+    squares: Reals
+    freedom: Reals
+    moved: Reals
+
+    def ratio(self, bets: Bets, source: int) -> Reals:
+        """How much more usual each cell is among rows of the second value, (bets, cells)."""
+        law = self.laws[source]
+        return np.asarray(law[bets.second] / law[bets.first])
+
+
+def _held(bets: Bets, counts: Ints) -> _Held:
+    laws = np.array([betting.joint(bets.spread, sided, bets.margin) for sided in bets.sided])
+    apart = [betting.misfit(rows, law) for rows, law in zip(counts, laws, strict=True)]
+    season = betting.misfit(counts.sum(axis=0), bets.spread)
+    return _Held(
+        counts=counts,
+        laws=laws,
+        squares=np.array([squares for squares, _ in apart]),
+        freedom=np.array([freedom for _, freedom in apart]),
+        moved=betting.widening(*season, bets.first, bets.second),
+    )
+
+
 def swapped(
     profile: Profile, source: str, bets: Bets, counts: Ints, least: float
 ) -> tuple[list[Swapped], int]:
@@ -181,72 +214,70 @@ def swapped(
     """
     bins = profile.by_name[source].bins
     asked = [code for code in range(1, len(bins)) if bins[code] != OTHER]
-    found, tests, blocks = list[Swapped](), 0, len(profile.blocks)
-    rivals = _rivals(bets, counts)
+    held = _held(bets, counts)
+    won = [betting.gains(counts[s][bets.first], held.ratio(bets, s)) for s in range(len(bins))]
+    found, tests = list[Swapped](), 0
     for code in asked:
-        told, ratio, rows = _source(bets, counts[code], code, blocks)
-        enough = rows[bets.first] >= LEAST
+        told = _evidence(bets, held, code, len(profile.blocks))
+        enough = counts[code].sum(axis=1)[bets.first] >= LEAST
         tests += int(enough.sum())
-        elsewhere = betting.evidence(rivals.sum(axis=0) - rivals[code])
+        elsewhere = betting.evidence(np.sum(won, axis=0) - won[code])
         local = elsewhere < np.maximum(_BROAD, _PART * told)
         for place in np.flatnonzero(enough & local & (told > 0)).tolist():
-            one = _told(bets, counts[code], code, place, told, ratio)
-            if one.moved >= least and _added(bets, counts[code], code, place) <= _ADDED:
+            one = _told(bets, held, code, place, float(told[place]))
+            if one.moved >= least and _added(bets, held, code, place) <= _ADDED:
                 found.append(one)
     return _best(found), tests
 
 
-def _rivals(bets: Bets, counts: Ints) -> Reals:
-    """What the bets gain in each source by the sharper law, (sources, stakes, bets)."""
-    held = [_ratio(bets, code)[0] for code in range(len(counts))]
-    return np.array(
-        [betting.gains(rows[bets.first], q) for rows, q in zip(counts, held, strict=True)]
-    )
-
-
-def _ratio(bets: Bets, source: int) -> tuple[Reals, Reals]:
-    """The ratio q / p (bets, cells) in one source, and the law :func:`betting.joint` of both."""
-    law = betting.joint(bets.spread, bets.sided[source], bets.margin)
-    return law[bets.second] / law[bets.first], law
-
-
-def _source(bets: Bets, counts: Ints, source: int, blocks: int) -> tuple[Reals, Reals, Ints]:
-    """log10 of the evidence of each bet in one source, its q / p, and the rows of each value."""
-    ratio, law = _ratio(bets, source)
-    own, of = bets.together[:, source], bets.together
+def _evidence(bets: Bets, held: _Held, source: int, blocks: int) -> Reals:
+    """log10 of the evidence of each bet in one source, (bets,)."""
+    ratio, law, own = held.ratio(bets, source), held.laws[source], bets.together[:, source]
     most = betting.at_most(
         bets.spread,
         bets.sided[source],
-        (own + 1) / (of.sum(axis=1) + of.shape[1]),
-        (own + 1) / (own.sum() + of.shape[0]),
+        (own + 1) / (bets.together.sum(axis=1) + bets.together.shape[1]),
+        (own + 1) / (own.sum() + len(own)),
     )
-    rows = counts.sum(axis=1)
-    held = betting.capped(counts[bets.first], law[bets.second], ratio)
-    wider = np.array([inflation(bets.rho, bets.known, int(many), blocks) for many in rows])
-    lost = betting.widening(*betting.misfit(counts, law), bets.first, bets.second)
-    sharp = betting.gains(held, ratio) / (lost * wider[bets.first])
-    sure = betting.gains(held, law[bets.second] / most[bets.first]) / wider[bets.first]
-    return betting.either(betting.evidence(sharp), betting.evidence(sure)), ratio, rows
+    rows = held.counts[source]
+    counts = betting.capped(rows[bets.first], law[bets.second], ratio)
+    by_blocks = [inflation(bets.rho, bets.known, int(many), blocks) for many in rows.sum(axis=1)]
+    wider = np.array(by_blocks)[bets.first]
+    sharp = betting.gains(counts, ratio) / (wider * _misfit(bets, held, source))
+    sure = betting.gains(counts, law[bets.second] / most[bets.first]) / (wider * held.moved)
+    return betting.either(betting.evidence(sharp), betting.evidence(sure))
 
 
-def _added(bets: Bets, counts: Ints, source: int, place: int) -> float:
+def _misfit(bets: Bets, held: _Held, source: int) -> Reals:
+    """How far the law is from the batch, (bets,): of other values, and in other sources.
+
+    What the two values themselves are in the source is what the bet is about.
+    """
+    here = betting.widening(held.squares[source], held.freedom[source], bets.first, bets.second)
+    others = np.arange(len(held.counts)) != source
+    squares, freedom = held.squares[others].sum(axis=0), held.freedom[others].sum(axis=0)
+    more = squares[bets.first] + squares[bets.second] + betting.MISFIT_PRIOR
+    there = more / (freedom[bets.first] + freedom[bets.second] + betting.MISFIT_PRIOR)
+    return np.asarray(np.maximum(here, there))
+
+
+def _added(bets: Bets, held: _Held, source: int, place: int) -> float:
     """:func:`betting.added` of a bet in a source, where cells tell the two values apart."""
-    ratio, law = _ratio(bets, source)
-    telling = ratio[place] >= betting.TELLING
+    telling = held.ratio(bets, source)[place] >= betting.TELLING
     both = [bets.first[place], bets.second[place]]
-    own = bets.together[:, source]
+    own, counts = bets.together[:, source], held.counts[source]
     usual = own[both] / max(own.sum(), 1) * counts.sum()
     return betting.added(
         counts[both][:, telling].sum(axis=1),
-        usual * law[both][:, telling].sum(axis=1),
+        usual * held.laws[source][both][:, telling].sum(axis=1),
         own.sum() / max(counts.sum(), 1),
     )
 
 
-def _told(bets: Bets, counts: Ints, source: int, place: int, told: Reals, ratio: Reals) -> Swapped:
+def _told(bets: Bets, held: _Held, source: int, place: int, log_e: float) -> Swapped:
     first = int(bets.first[place])
-    rows = counts[first]
-    share = betting.likeliest(rows, ratio[place])
+    rows, ratio = held.counts[source][first], held.ratio(bets, source)[place]
+    share = betting.likeliest(rows, ratio)
     return Swapped(
         column=bets.column,
         value=first,
@@ -255,8 +286,8 @@ def _told(bets: Bets, counts: Ints, source: int, place: int, told: Reals, ratio:
         by=bets.by,
         rows=int(rows.sum()),
         moved=share * int(rows.sum()),
-        log_e=float(told[place]),
-        chances=betting.chances(ratio[place], share)[bets.cells],
+        log_e=log_e,
+        chances=betting.chances(ratio, share)[bets.cells],
     )
 
 

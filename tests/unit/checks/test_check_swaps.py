@@ -51,7 +51,8 @@ def test_destinations_exchanged_in_one_airport_are_found(
     assert first.severity == Severity.MEDIUM
     assert {first.evidence[0].detail[k] for k in ("value", "like")} == {"MIA", "ORD"}
     assert first.evidence[0].detail["source"] == "LGA"
-    assert "look like rows with" in first.summary and "in source LGA" in first.summary
+    assert "look like rows with" in first.summary
+    assert "in source LGA" in first.summary
     assert first.evidence[0].p_value < 1e-6
     held = {score.row for score in measured.row_scores}
     assert len(held & planted) >= 0.8 * len(planted)
@@ -59,7 +60,7 @@ def test_destinations_exchanged_in_one_airport_are_found(
 
 
 def test_a_carrier_written_over_by_a_default_is_found(table_case, flights_month, flights_profile):
-    """What no longer stands there need not stand anywhere else: 60 of Delta's become US Airways'."""
+    """What was there need not stand anywhere else: 60 of Delta's become US Airways'."""
     where = (pl.col("carrier") == "DL") & (pl.col("source") == "JFK")
     frame, planted = changed(flights_month(2), where, 60, "carrier", pl.lit("US"), 103)
     measured = examine(table_case(frame, reference=flights_profile))
@@ -76,16 +77,18 @@ def test_turned_labels_of_one_airport_are_found_with_the_label_that_suits(
     measured = examine(table_case(frame, reference=flights_profile))
     assert [f.subject.name for f in measured.findings] == ["label"]
     scores = {score.row: score for score in measured.row_scores}
-    assert len(scores.keys() & planted) >= 0.8 * len(planted)
+    assert len(scores.keys() & planted) >= 0.5 * len(planted)
+    assert len(scores.keys() & planted) >= 0.8 * len(scores)
     assert {score.suggested_label for score in scores.values()} == {"late"}
 
 
 def test_a_new_route_is_no_exchange(table_case, flights_month, flights_profile):
-    """JetBlue begins to fly from La Guardia to Miami, where American flew: 40 more rows."""
+    """JetBlue begins to fly from La Guardia to Miami, where American flies, with its own planes."""
     frame = flights_month(2)
     known = frame.filter((pl.col("dest") == "MIA") & (pl.col("source") == "LGA"))
+    planes = frame.filter(pl.col("carrier") == "B6")["plane_year"].sample(40, seed=3)
     more = known.sample(40, seed=3, with_replacement=True).with_columns(
-        carrier=pl.lit("B6"), id=pl.Series([f"new-{n}" for n in range(40)])
+        carrier=pl.lit("B6"), plane_year=planes, id=pl.Series([f"new-{n}" for n in range(40)])
     )
     measured = examine(table_case(pl.concat([frame, more]), reference=flights_profile))
     assert measured.findings == ()
@@ -130,9 +133,6 @@ def test_it_needs_a_reference_a_source_and_words(
     )
     alone = run("swaps", table_case(frame.drop("source"), reference=flights_profile))
     assert isinstance(alone.outcome, Inapplicable)
-    numbered = frame.with_columns(source=pl.col("source").rank("dense"))
-    with pytest.raises(Skip, match="no column of words 'source'"):
-        examine(table_case(numbered, reference=flights_profile))
     without = profile_of(frame.drop("source"))
     with pytest.raises(Skip, match="no column of words 'source'"):
         examine(table_case(frame, reference=without))
@@ -147,8 +147,3 @@ def test_missing_values_and_unknown_words_are_no_bets(table_case, flights_month,
     outcome = run("swaps", table_case(frame, reference=flights_profile)).outcome
     assert isinstance(outcome, Ran)
     assert all("DL" not in str(told) for told in outcome.measured.statistics["surest"])
-
-
-def test_a_batch_of_no_rows_is_quiet(table_case, flights_month, flights_profile):
-    measured = examine(table_case(flights_month(1)[:0], reference=flights_profile))
-    assert measured.findings == () and measured.statistics["bets"] == 0
