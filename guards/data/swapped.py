@@ -103,11 +103,11 @@ def _tables(profile: Profile) -> dict[tuple[str, str], _Table]:
         names = (pair.first, pair.second)
         columns = [profile.by_name[name] for name in names]
         cells = [
-            np.asarray(coarse(len(c.bins), pair.join, words=isinstance(c, CategoryColumn)))
+            np.asarray(coarse(len(c.cells), pair.join, words=isinstance(c, CategoryColumn)))
             for c in columns
         ]
         for here, there, held in ((0, 1, counts), (1, 0, counts.T)):
-            if len(held) == len(columns[here].bins):
+            if len(held) == len(columns[here].cells):
                 key = (names[here], names[there])
                 found[key] = _Table(counts=held, cells=cells[there], rho=pair.rho)
     return found
@@ -129,7 +129,8 @@ def _bets(
         and (source, name) in tables
         and np.array_equal(tables[column, name].cells, tables[source, name].cells)
     ]
-    if together is None or len(together.cells) != len(profile.by_name[source].bins) or not by:
+    sources = len(profile.by_name[source].cells)
+    if together is None or together.counts.shape[1] != sources or not by:
         return
     spreads = [betting.shares(tables[column, name].counts) for name in by]
     best = np.argmax([betting.worth(spread) for spread in spreads], axis=0)
