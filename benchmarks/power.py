@@ -63,7 +63,7 @@ from guards.numerics.intervals import clopper_pearson
 from guards.provenance.snapshot import take
 from guards.verdict import Policy, judge
 
-RULES = ("drift", "excess", "crowds", "sources", "cells", "labels", "features")
+RULES = ("drift", "excess", "crowds", "swaps", "sources", "cells", "labels", "features")
 MODELLED = {"sources", "labels"}
 NONE = "none"
 DOSES = (0.001, 0.005, 0.01, 0.02, 0.05)

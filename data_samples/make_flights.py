@@ -38,7 +38,7 @@ admits = true
 false_alarm_budget = 0.01
 
 rules = [
-    "integrity", "provenance", "quality", "contract", "drift", "excess", "crowds", "labels",
+    "integrity", "provenance", "quality", "contract", "drift", "excess", "crowds", "swaps", "labels",
     "sources",
 ]
 required = [

@@ -33,6 +33,7 @@ CHECKS: Mapping[str, str] = {
     "drift": "guards.checks.drift",
     "excess": "guards.checks.excess",
     "crowds": "guards.checks.crowds",
+    "swaps": "guards.checks.swaps",
     "labels": "guards.checks.labels",
     "sources": "guards.checks.sources",
     "images": "guards.checks.images",
@@ -50,7 +51,7 @@ CHECKS: Mapping[str, str] = {
 }
 # Those that look at layers: the probe's, or those of the model that was given.
 _MODEL_USERS = frozenset({"triggers", "backdoor", "spectral", "clustering"})
-_REFERENCE_USERS = frozenset({"drift", "excess", "crowds"})
+_REFERENCE_USERS = frozenset({"drift", "excess", "crowds", "swaps"})
 _TRUSTED_USERS = frozenset({"labels", "trusted"})
 _HISTORY_USERS = frozenset({"spectral", "clustering", "history"})
 _SEED_USERS = frozenset(

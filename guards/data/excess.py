@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guards.data.profiles.nouns import MISSING, CategoryColumn, coarse, coarse_bins, written
+from guards.data.profiles.nouns import (
+    MISSING,
+    CategoryColumn,
+    NumericColumn,
+    coarse,
+    coarse_bins,
+    written,
+)
 from guards.data.profiles.observe import Encoded, Observed, Seen, numeric_part, steady
 from guards.numerics.crowds import implied
 from guards.numerics.excess import (
@@ -148,26 +155,41 @@ def _numbers(seen: Seen, gates: Gates) -> tuple[list[Cell], int]:
     if not len(part.points):
         return [], 0
     rows = seen.count + seen.missing
-    ends = np.array([-np.inf, *part.points, np.inf])
-    inner = np.diff([0, *seen.upto.tolist(), seen.count])
-    # The first stored point need not be the lowest value: what lies below it is its own.
+    ends, inner, weights = _steps(seen, part)
     # A step is off by at most `error` rows, so it may hold as many more.
-    steps = [weight + part.error for weight in part.weights]
-    expected = expected_values([*steps, 0], part.rows, rows)
-    expected = np.append(raised(expected[:-1], inner[:-1]), expected[-1])
+    steps = np.where(weights > 0, weights + part.error, 0)
+    expected = expected_values(steps, part.rows, rows)
+    known = slice(int(weights[0] == 0), -1)
+    expected[known] = raised(expected[known], inner[known])
     missing = expected_values([part.missing], part.rows, rows) + part.null_spread * rows
-    spans = [
-        *(Span(over=a, upto=b) for a, b in pairwise(ends)),
-        Span(missing=True),
-    ]
-    told = [*_intervals(part.points, part.form), MISSING]
-    then = np.array([*part.weights, 0, part.missing])
-    now = np.array([*inner, seen.missing])
+    spans = [*(Span(over=a, upto=b) for a, b in pairwise(ends)), Span(missing=True)]
+    told = [*_intervals(part, ends), MISSING]
+    then, now = np.append(weights, part.missing), np.append(inner, seen.missing)
     return _singles(seen, spans, told, (then, now, np.append(expected, missing)), gates)
 
 
-def _intervals(points: Sequence[float], form: str) -> list[str]:
+def _steps(seen: Seen, part: NumericColumn) -> tuple[list[float], Ints, Ints]:
+    """Where the steps end, the batch's rows in each, and the reference's.
+
+    What lies above the last point is new, and what lies below the first one if that is the lowest
+    value that there was; else the rows below it are those of its step.
+    """
+    inner = np.diff([0, *seen.upto.tolist(), seen.count])
+    weights = np.array([*part.weights, 0], np.int64)
+    first = part.points[0]
+    if first != part.low:
+        return [-np.inf, *part.points, np.inf], inner, weights
+    below = int(seen.below[0])
+    inner = np.array([below, inner[0] - below, *inner[1:]], np.int64)
+    ends = [-np.inf, float(np.nextafter(first, -np.inf)), *part.points, np.inf]
+    return ends, inner, np.append(0, weights)
+
+
+def _intervals(part: NumericColumn, ends: Sequence[float]) -> list[str]:
+    points, form = part.points, part.form
+    below = [f"below {written(points[0], form)}"] if len(ends) > len(points) + 2 else []
     return [
+        *below,
         *(f"near {written(point, form)}" for point in points),
         f"above {written(points[-1], form)}",
     ]

@@ -60,6 +60,12 @@ RULES: Mapping[str, Rule] = {
         blind="Crowds of fewer than twelve rows, wide in all but two columns, or at a place "
         "where the reference lies already; without a reference it does not look.",
     ),
+    "swaps": Rule(
+        title="Swaps",
+        question="Do rows of one source bear a value where the rest of the row speaks for another?",
+        blind="Values that no single other column tells apart, a few rows in each of many "
+        "sources, and data without a column of sources; without a reference it does not look.",
+    ),
     "labels": Rule(
         title="Labels",
         question="Which labels does a model that did not see them contradict, and how many in all?",

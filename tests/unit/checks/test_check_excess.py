@@ -111,6 +111,19 @@ def test_nulls_in_a_column_that_moved_are_news_all_the_same(asked, halves):
     assert set(rows.tolist()) <= held(measured)
 
 
+def test_what_lies_below_all_of_the_reference_is_no_known_value(asked, halves):
+    """Minutes early in seconds: thirty rows are below the earliest that there ever was."""
+    _, batch = halves
+    rows = rows_of(batch, 30, where=batch["dep_delay"] < -3)
+    seconds = (batch["dep_delay"].gather(rows) * 60).to_list()
+    measured = asked(lambda frame: written(frame, rows, dep_delay=seconds))
+    (finding,) = alarms(measured)
+    assert finding.code == "excess-value"
+    assert f"dep_delay below {halves[0]['dep_delay'].min()}" in finding.summary
+    assert held(measured) >= set(rows.tolist())
+    assert len(held(measured)) <= 31
+
+
 def test_a_label_that_most_rows_bear_is_one_sided_where_another_was_due(asked, halves):
     late = (halves[1]["label"] == "late") & (halves[1]["dep_delay"] > 30)
     rows = rows_of(halves[1], 30, where=late.fill_null(False))
