@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 import stat
-import tempfile
 import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +31,7 @@ from urllib.parse import urlsplit
 from guards.digest import CHUNK, Hasher
 from guards.errors import NothingToExamine, UsageError
 from guards.files import MAX_DOCUMENT
+from guards.private import private
 from guards.provenance.listing import MAX_BYTES, MAX_ENTRIES
 from guards.provenance.snapshot import (
     TOO_LARGE,
@@ -182,8 +182,8 @@ def located(dataset: str | Path) -> Iterator[Located]:
         yield Located(path=Path(dataset))
         return
     remote = open_remote(str(dataset))
-    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
-        place = Path(private) / remote.name
+    with private() as apart:
+        place = apart / remote.name
         for suffix, most in BESIDE.items():
             remote.document(suffix, place.parent, most)
         if remote.single():

@@ -10,7 +10,6 @@ directory appears whole or not at all.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -40,6 +39,7 @@ from guards.inputs import (
     pick_device,
 )
 from guards.made import What, log_made
+from guards.private import private
 from guards.provenance import ledger
 from guards.provenance.checkpoint import Checkpoint
 from guards.provenance.ledger import Log
@@ -132,8 +132,8 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
     """
     _refuse_nonsense(request)
     moment = request.at or datetime.now(UTC).replace(microsecond=0)
-    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
-        staged = Path(private) / "data"
+    with private() as apart:
+        staged = apart / "data"
         staged.mkdir(mode=0o700)
         signed = _signed(request)
         walked = _stage(request, staged, signed, moment)

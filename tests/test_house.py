@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GUARDS = sorted((ROOT / "guards").rglob("*.py"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.py"))
-EVERYONE = {"errors", "text", "files", "_version"}
+EVERYONE = {"errors", "text", "files", "private", "_version"}
 SHARED = {
     "conjunction",
     "gathering",
@@ -28,6 +28,7 @@ ARROWS = {
     "errors": set(),
     "text": set(),
     "files": set(),
+    "private": set(),
     "_version": set(),
     "digest": set(),
     "numerics": {"numerics"},

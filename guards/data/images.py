@@ -8,8 +8,9 @@ decoded is told by its number, and none of them stops the others.
 
 What is not allowed here: formats other than PNG, JPEG, WebP and BMP (Pillow would otherwise hand
 the bytes to EPS, PDF or PSD readers); more than :data:`MAX_PIXELS` in one picture, whatever its
-bytes inflate to; the `path` of a struct, which is a claim and is never opened. The orientation
-that EXIF claims is not applied to any picture, as it is not by `Image.open`.
+bytes inflate to; a JPEG of so many scans that a few bytes cost minutes, in a call that no clock
+ends; the `path` of a struct, which is a claim and is never opened. The orientation that EXIF claims
+is not applied to any picture, as it is not by `Image.open`.
 
 Pictures of unlike sizes are brought to one size, see :func:`working_size`. Each is stretched to it:
 a corner stays a corner, and a mark of so many hundredths of the width stays one, which padding or
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 1 << 26  # 8192 x 8192, 192 MiB as RGB
+MAX_SCANNED = 1 << 31  # pixels times scans of a JPEG, in each of which all may be gone through
 BUDGET = 1 << 31  # bytes of the decoded array
 WORKING = 128  # pixels a side, at most, of pictures of unlike sizes
 BATCH, ENCODED = 4096, 1 << 26  # rows, and bytes, of encoded pictures in memory at once
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP = _GREY - {"1", "L", "LA", "La"}
+_SCAN = b"\xff\xda"  # which pixels never look like: behind 0xff they have a zero
 _BILINEAR = 2  # PIL.Image.Resampling.BILINEAR, which averages over what it shrinks
 T = TypeVar("T")
 
@@ -157,6 +160,8 @@ def open_picture(data: bytes | None) -> ImageFile:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise Unreadable(f"declares {width} x {height}, more than {MAX_PIXELS:,} pixels")
+    if picture.format == "JPEG" and (scans := data.count(_SCAN)) * width * height > MAX_SCANNED:
+        raise Unreadable(f"a JPEG of {width} x {height} in {scans} scans")
     return picture
 
 

@@ -197,6 +197,16 @@ def test_the_verdict_on_an_unclean_tree_never_decodes_it(spine):
     assert spine.verify().manifest is not None
 
 
+@pytest.mark.parametrize("year", [1902, 2300, 2400])
+def test_times_that_nobody_lives_to_see_stop_nothing(spine, year):
+    """Whoever owns a file sets its mtime, to what does not fit into 64 bits of nanoseconds, too."""
+    seconds = (year - 1970) * 31_556_952
+    os.utime(spine.batch / FILE, (seconds, seconds))
+    for _ in range(2):
+        assert spine.verify(index=spine.home / "index")
+    assert spine.scan().verdict.decision is Decision.PASS
+
+
 def test_a_hard_link_is_told_but_its_bytes_are_the_signed_ones(spine):
     os.link(spine.batch / FILE, spine.home / "second name")
     assert spine.codes() == ["hardlink"]
