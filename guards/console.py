@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from guards.contracts import Checked
+    from guards.digest import Digest
     from guards.provenance.decision import Decision
     from guards.provenance.formats.held import Held
     from guards.provenance.ledger import Log
@@ -143,12 +144,14 @@ def proof(found: Proof, dataset: str, form: str) -> None:
         print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems")
 
 
-def decision(found: Decision, manifest: str, form: str) -> None:
-    """The answer of `trust explain`: every step, and what follows."""
+def decision(found: Decision, manifest: str, root: Digest, form: str) -> None:
+    """The answer of `trust explain`: on what it rests, every step, and what follows."""
     if form == "json":
         steps = [asdict(step) for step in found.steps]
-        print(json.dumps({"ok": bool(found), "manifest": manifest, "steps": steps}))
+        about = {"ok": bool(found), "manifest": manifest, "root_digest": str(root)}
+        print(json.dumps({**about, "steps": steps}))
         return
+    print(f"root-digest {root}")
     for step in found.steps:
         told = f"{'ok' if step.ok else 'no':3} {step.rule:12} {step.input}: {step.outcome}"
         print(printable(told))

@@ -18,6 +18,7 @@ from guards.commands.options import (
     load_trust,
     passphrase_option,
     private_key,
+    trust_options,
 )
 from guards.text import printable
 
@@ -32,7 +33,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "dataset", metavar="DATASET", help="a path, NAME[@VERSION], sha256:ROOT or a source's URI"
     )
     asked.add_argument("--ledger", type=Path, required=True, metavar="DIR")
-    asked.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    trust_options(asked)
     told = command(commands, "trained", _run_trained, "log what a model was trained on")
     told.add_argument("model", type=Path, metavar="MODEL", help="a file or a directory")
     told.add_argument(
@@ -42,7 +43,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     told.add_argument("--model-version", type=int, required=True, metavar="V")
     told.add_argument("--key", type=Path, required=True, metavar="key.pem", help="a deriver's")
     told.add_argument("--ledger", type=Path, required=True, metavar="DIR")
-    told.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    trust_options(told)
     told.add_argument("--at", metavar="T", help="trained at this time; default: now")
     passphrase_option(told)
 

@@ -21,6 +21,7 @@ from guards.commands.options import (
     expected_name,
     load_trust,
     remembered,
+    trust_given,
     write_file,
 )
 from guards.errors import UsageError
@@ -145,7 +146,7 @@ def _run_verify_foreign(options: Options) -> int:
                 dataset=options.dataset,
                 claim=options.claim,
                 form=options.claim_format,
-                trust=load_trust(options) if options.trust else None,
+                trust=load_trust(options) if trust_given(options) else None,
                 name=expected_name(options),
                 version=options.dataset_version,
                 at=asked_time(options),
