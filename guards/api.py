@@ -17,13 +17,14 @@ from guards.gate import Admitted, Terms
 from guards.gate import require_pass as _require_pass
 from guards.made import What, log_model
 from guards.provenance.lines import Made
+from guards.provenance.listing import beside, manifest_path, profile_path
 from guards.provenance.manifest import Name, Source, parse_name
 from guards.provenance.memory import Memory
 from guards.provenance.proof import Proof
 from guards.provenance.signing import Signer, load_private
 from guards.provenance.trust import Trust, parse_root
 from guards.provenance.trust import load as _load_trust
-from guards.publish import Claim, beside, manifest_path, profile_path, publish_at
+from guards.publish import Claim, publish_at
 from guards.reencoded import retold
 from guards.release import Wanted
 from guards.remote import is_url, located
@@ -85,6 +86,7 @@ def verify(
     root_digest: str | None = None,
     index: PathLike | None = None,
     full: bool = False,
+    strict: bool = False,
     content: bool = False,
 ) -> Proof:
     """Hold bytes against their signed claim; the proof is true when nothing stands against it.
@@ -93,8 +95,10 @@ def verify(
     TOADSTONE_ROOT_DIGEST does everywhere.
 
     `index` is a file in which this user remembers what was read, so that the next time costs what
-    changed; `full` reads every byte all the same. With `content` files that differ are decoded, in
-    a process of their own, to tell those that were re-encoded; they are refused all the same.
+    changed; `full` reads every byte all the same. `strict` refuses what is else only told, a file
+    that has a second name somewhere, through which others may write. With `content` files that
+    differ are decoded, in a process of their own, to tell those that were re-encoded; they are
+    refused all the same.
     """
     with located(dataset) as found:
         claimed = Claimed(
@@ -108,6 +112,7 @@ def verify(
             profile=profile_path(found.path),
             index=_path(index),
             full=full,
+            strict=strict,
             look=found.look,
         )
         proof = _verify(claimed)

@@ -23,14 +23,14 @@ from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
 from guards.errors import Untrusted, UsageError
 from guards.private import private
-from guards.provenance.listing import read_claim
+from guards.provenance.listing import manifest_path, read_claim
 from guards.provenance.manifest import Name
 from guards.provenance.proof import Expectation, prove, room, vouched
 from guards.provenance.roles import Roles
 from guards.provenance.snapshot import Walked, stage
 from guards.provenance.strictjson import loads
 from guards.provenance.trust import Trust
-from guards.publish import describe_columns, manifest_path
+from guards.publish import describe_columns
 from guards.secret import draw
 from guards.verdict import Policy
 

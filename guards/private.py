@@ -12,7 +12,6 @@ import fcntl
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -57,6 +56,8 @@ def hold(where: Path | None = None) -> Private:
     Raises:
         OSError: none can be made there.
     """
+    import tempfile
+
     home = where if where is not None else Path(tempfile.gettempdir())
     _sweep(home)
     while True:

@@ -32,11 +32,11 @@ from guards.digest import Digest
 from guards.errors import GuardError, UsageError
 from guards.findings import Ran
 from guards.private import private
-from guards.provenance.listing import listing_path
+from guards.provenance.listing import beside, listing_path, manifest_path
 from guards.provenance.manifest import Derivation, Manifest, Name
 from guards.provenance.signing import Signer
 from guards.provenance.trust import Trust
-from guards.publish import Claim, beside, manifest_path, publish
+from guards.publish import Claim, publish
 from guards.report.document import rows_held
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ from guards.provenance import ledger
 from guards.provenance.checkpoint import Checkpoint
 from guards.provenance.ledger import Log
 from guards.provenance.lines import Entry
-from guards.provenance.listing import read_claim
+from guards.provenance.listing import manifest_path, profile_path, read_claim
 from guards.provenance.logproof import SUFFIX, prove_record
 from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.manifest import parse as parse_manifest
@@ -54,7 +54,7 @@ from guards.provenance.roles import Roles
 from guards.provenance.signing import Signer, parse_envelope
 from guards.provenance.snapshot import Look, Walked
 from guards.provenance.trust import Trust
-from guards.publish import describe_columns, manifest_path, profile_path
+from guards.publish import describe_columns
 from guards.record import KEPT, Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.remote import Located, Remote

@@ -32,6 +32,7 @@ class Claimed:
 
     `index` is the file in which this user remembers what was read; `full` reads all the same.
     `look` is how the bytes are walked, those of a store for one; an index and parts are of a disk.
+    `strict` refuses what is else only told: a file that has a second name somewhere.
     `tick` hears how many bytes of how many are done.
     """
 
@@ -45,6 +46,7 @@ class Claimed:
     profile: Path | None = None
     index: Path | None = None
     full: bool = False
+    strict: bool = False
     look: Callable[[Path, int | None, Look], Walked] = take
     tick: Callable[[int, int], None] = lambda done, total: None
 
@@ -64,6 +66,7 @@ def verify(claimed: Claimed) -> Proof:
         if signed is not None and index and walked.snapshot == snapshot:
             index.seal(_seal(signed, snapshot))
     proof = prove(walked, signed, claimed.trust, expect)
+    proof = replace(proof, strict=claimed.strict)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
     if claimed.state and claimed.at is None:
@@ -88,7 +91,8 @@ def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, 
     if not chunks:
         raise NothingToExamine(f"no file of {manifest.name} matches {', '.join(files)}")
     ticks = _counting(claimed, bytes_of(manifest.snapshot, chunks))
-    return hold(claimed.dataset, manifest, chunks, Look(tick=ticks))
+    part = hold(claimed.dataset, manifest, chunks, Look(tick=ticks))
+    return replace(part, strict=claimed.strict)
 
 
 def standing_claim(claimed: Claimed) -> Manifest:

@@ -76,7 +76,7 @@ def _run_vsa(options: Options) -> int:
 def _written(
     options: Options, suffix: str, make: Callable[[Callable[[int, int], None]], bytes]
 ) -> int:
-    from guards.publish import beside
+    from guards.provenance.listing import beside
 
     what = options.run_dir if "run_dir" in options else options.dataset
     path = options.out or beside(what, suffix)
@@ -88,7 +88,7 @@ def _written(
 
 
 def _claimed(options: Options, tick: Callable[[int, int], None]) -> Claimed:
-    from guards.publish import manifest_path
+    from guards.provenance.listing import manifest_path
     from guards.verify import Claimed
 
     return Claimed(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,8 @@ def _run_lineage(options: Options) -> int:
     log = ledger.verify(options.ledger, load_trust(options))
     found = lineage(options.ledger, log, options.dataset)
     if options.format == "json":
+        from dataclasses import asdict
+
         print(json.dumps(asdict(found)))
     else:
         print(printable_lines(found))

@@ -125,7 +125,7 @@ def _run_scan(options: Options) -> int:
 
 
 def _run_scan_of(options: Options, found: Located) -> int:
-    from guards.publish import beside
+    from guards.provenance.listing import beside
     from guards.scan import Request, scan
     from guards.verdict import load_policy
 

@@ -49,6 +49,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--full", action="store_true", help="read every byte, whatever the index")
     parser.add_argument(
+        "--strict", action="store_true", help="refuse what is only told: a second name of a file"
+    )
+    parser.add_argument(
         "--repair-list", type=Path, metavar="F", help="the byte ranges to fetch again, JSON lines"
     )
     part = parser.add_argument_group(f"a part, which never is a PASS: exit status {PART} or 12")
@@ -126,7 +129,17 @@ def _run_verify_part(options: Options, located: Located) -> int:
     return PART if found.holds else 12
 
 
-_OF_MANIFESTS = ("manifest", "state", "profile", "index", "full", "repair_list", "files", "range")
+_OF_MANIFESTS = (
+    "manifest",
+    "state",
+    "profile",
+    "index",
+    "full",
+    "strict",
+    "repair_list",
+    "files",
+    "range",
+)
 
 
 def _run_verify_foreign(options: Options) -> int:
@@ -158,7 +171,7 @@ def _run_verify_foreign(options: Options) -> int:
 
 
 def _claimed(options: Options, found: Located, tick: Callable[[int, int], None]) -> Claimed:
-    from guards.publish import manifest_path, profile_path
+    from guards.provenance.listing import manifest_path, profile_path
     from guards.verify import Claimed
 
     return Claimed(
@@ -172,6 +185,7 @@ def _claimed(options: Options, found: Located, tick: Callable[[int, int], None])
         profile=options.profile or profile_path(found.path),
         index=options.index,
         full=options.full,
+        strict=options.strict,
         look=found.look,
         tick=tick,
     )

@@ -39,9 +39,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_waive(options: Options) -> int:
+    from guards.provenance.listing import beside
     from guards.provenance.strictjson import timestamp
     from guards.provenance.trust import parse_time
-    from guards.publish import beside
     from guards.waiving import Wish, countersign, waive
 
     keys = [private_key(options, path) for path in options.key]

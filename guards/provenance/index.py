@@ -19,7 +19,6 @@ import fcntl
 import hmac
 import json
 import os
-import secrets
 import stat
 import time
 from bisect import bisect_right
@@ -385,7 +384,7 @@ def _line(key: bytes, before: bytes, document: object) -> tuple[bytes, bytes]:
 
 
 def _header(about: str) -> dict[str, str]:
-    return {"about": about, "salt": secrets.token_hex(16)}
+    return {"about": about, "salt": os.urandom(16).hex()}
 
 
 def _about(dataset: Path) -> str:
@@ -416,11 +415,13 @@ def _distrust(status: os.stat_result) -> str:
 
 def _sample(known: Mapping[str, bytes | bytearray]) -> Mapping[str, frozenset[int]]:
     """A random 1 % of all chunks, at least one, by the system's randomness."""
+    from random import SystemRandom
+
     paths, ends = list(known), [*accumulate((len(e) - _KEY.size) // _LEAF for e in known.values())]
     total = ends[-1] if ends else 0
     count = min(total, max(1, -(-total // SHARE)))
     found: defaultdict[str, set[int]] = defaultdict(set)
-    for place in secrets.SystemRandom().sample(range(total), count):
+    for place in SystemRandom().sample(range(total), count):
         file = bisect_right(ends, place)
         found[paths[file]].add(place - (ends[file - 1] if file else 0))
     return {path: frozenset(numbers) for path, numbers in found.items()}

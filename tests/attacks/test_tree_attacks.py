@@ -12,8 +12,11 @@ import socket
 
 import pytest
 
+import guards
+from guards.cli import main
 from guards.errors import REFUSALS, GateRefused, UnsafeTree, UsageError
 from guards.provenance import snapshot
+from guards.provenance.memory import Memory
 from guards.text import printable
 from guards.verdict import Decision, load_policy
 
@@ -217,6 +220,24 @@ def test_a_hard_link_is_told_but_its_bytes_are_the_signed_ones(spine):
     admitted = spine.gate()
     (spine.home / "second name").write_bytes(b"through the other name")
     assert admitted.table().height == 80, "what was admitted is a copy"
+
+
+def test_a_hard_link_is_refused_where_that_is_asked_for(spine, tmp_path, capsys):
+    """Who has the second name may write to the file whenever they like."""
+    assert spine.verify(strict=True)
+    os.link(spine.batch / FILE, spine.home / "second name")
+    found = spine.verify(strict=True, state=Memory(tmp_path / "state"))
+    assert [problem.code for problem in found.refusals] == ["hardlink"]
+    assert not found
+    assert Memory(tmp_path / "state").recall(found.manifest.name) is None
+    line = ["verify", str(spine.batch), "--trust", str(spine.trust_dir)]
+    for more, status in ((["--strict"], 12), ([], 0)):
+        assert main([*line, *more]) == status
+        assert main([*line, *more, "--files", FILE]) == (status or 10)
+        assert "hardlink" in capsys.readouterr().out
+    assert not guards.verify(spine.batch, trust=spine.trust_dir, strict=True)
+    (spine.home / "second name").unlink()
+    assert guards.verify(spine.batch, trust=spine.trust_dir, strict=True)
 
 
 def test_a_hard_link_within_the_dataset_is_an_extra_file(spine):

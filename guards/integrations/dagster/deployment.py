@@ -35,14 +35,14 @@ from guards.provenance.collection import (
     strangers,
 )
 from guards.provenance.lines import Entry
-from guards.provenance.listing import copy_listing, listing_path, read_claim
+from guards.provenance.listing import copy_listing, listing_path, manifest_path, read_claim
 from guards.provenance.manifest import Manifest, Name, parse
 from guards.provenance.memory import Memory
 from guards.provenance.signing import load_private, parse_envelope
 from guards.provenance.snapshot import take
 from guards.provenance.trust import Trust, parse_root
 from guards.provenance.trust import load as load_trust
-from guards.publish import Claim, manifest_path, publish
+from guards.publish import Claim, publish
 from guards.scan import Scanned
 from guards.verdict import load_policy
 
