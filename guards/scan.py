@@ -52,7 +52,7 @@ from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
 from guards.provenance.roles import Roles
 from guards.provenance.signing import Signer, parse_envelope
-from guards.provenance.snapshot import Look, Walked
+from guards.provenance.snapshot import Look, Walked, capacity
 from guards.provenance.trust import Trust
 from guards.publish import describe_columns
 from guards.record import KEPT, Examined, Record
@@ -210,7 +210,7 @@ def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetim
         return copy(request.dataset, staged, None)
     most = room(signed, request.trust, moment)
     if most is None:
-        return look(request.dataset, None, Look())
+        return look(request.dataset, capacity(request.dataset), Look())
     return copy(request.dataset, staged, most)
 
 

@@ -21,7 +21,7 @@ from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
 from guards.provenance.proof import SLACK, Expectation, Proof, expected, prove
-from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, take
+from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, capacity, take
 from guards.provenance.trust import Trust
 from guards.secret import draw
 
@@ -61,7 +61,7 @@ def verify(claimed: Claimed) -> Proof:
         manifest = expected(signed, claimed.trust, expect.at)
         snapshot = manifest.snapshot if manifest else Snapshot(files=())
         look = Look(index=index, tick=_counting(claimed, snapshot.size), claimed=snapshot)
-        most = snapshot.size + SLACK if manifest else None
+        most = snapshot.size + SLACK if manifest else capacity(claimed.dataset)
         walked = claimed.look(claimed.dataset, most, look)
         if signed is not None and index and walked.snapshot == snapshot:
             index.seal(_seal(signed, snapshot))

@@ -200,6 +200,42 @@ def test_the_verdict_on_an_unclean_tree_never_decodes_it(spine):
     assert spine.verify().manifest is not None
 
 
+@pytest.fixture
+def holes(spine):
+    """A file in the dataset that has twice the bytes of its disk, and takes none of them."""
+    path, size = spine.batch / "holes.csv", 2 * (snapshot.capacity(spine.batch) or 0)
+    path.touch()
+    try:
+        os.truncate(path, size or 1 << 44)
+    except OSError:
+        pytest.skip("needs a file system whose files may be larger than its disk")
+    return path
+
+
+def test_holes_that_nobody_claims_are_not_read_for_days(spine, holes):
+    """Where a claim says how much there is, no more is read; where there is none, no hole is."""
+    assert "too-large" in spine.codes()
+    spine.manifest.unlink()
+    assert {"too-large", "unsigned"} <= set(spine.codes())
+    done = spine.scan()
+    assert done.verdict.decision is Decision.BLOCK
+
+
+def test_holes_fill_no_disk_where_nobody_asks_for_a_claim(spine, holes):
+    with pytest.raises(UsageError, match=r"holes.csv: \d+ bytes; there is no room for them"):
+        spine.scan(trust=None, policy=load_policy("explore"), key=None)
+
+
+def test_many_holes_fill_no_disk_either(spine, monkeypatch):
+    """Together they are counted before the first is copied beyond what is free."""
+    monkeypatch.setattr(snapshot, "_room", lambda into: 1 << 20)
+    for number in range(3):
+        (spine.batch / f"{number}.csv").touch()
+        os.truncate(spine.batch / f"{number}.csv", 1 << 19)
+    with pytest.raises(UsageError, match="there is no room for them"):
+        spine.scan(trust=None, policy=load_policy("explore"), key=None)
+
+
 @pytest.mark.parametrize("year", [1902, 2300, 2400])
 def test_times_that_nobody_lives_to_see_stop_nothing(spine, year):
     """Whoever owns a file sets its mtime, to what does not fit into 64 bits of nanoseconds, too."""
