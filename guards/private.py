@@ -3,7 +3,8 @@
 Who is killed takes nothing along, and a copy of somebody's data must not lie about for that. So the
 owner holds a lock on the directory, which the kernel lets go when the owner is no more, and whoever
 makes the next one beside it removes those that nobody holds. A fork of the owner holds them, too,
-and removes nothing when it ends. Where directories cannot be locked, none is removed for another.
+and removes nothing when it ends. Where directories cannot be locked none is removed for another,
+nor where others may rename: they could give our prefix to a directory that is dear to this user.
 """
 
 from __future__ import annotations
@@ -83,9 +84,15 @@ def discard(path: Path) -> None:
 def _sweep(home: Path) -> None:
     with suppress(OSError), os.scandir(home) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(PREFIX)]
-        for name in names:
+        for name in names if _only_we_rename(home.stat()) else ():
             with suppress(OSError):
                 _remove_ownerless(home / name)
+
+
+def _only_we_rename(home: os.stat_result) -> bool:
+    """Whether nobody but this user, and root, can rename what is this user's in a directory."""
+    shared = home.st_mode & 0o022 and not home.st_mode & stat.S_ISVTX
+    return home.st_uid in (0, os.geteuid()) and not shared
 
 
 def _remove_ownerless(path: Path) -> None:

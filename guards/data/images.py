@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -36,6 +36,7 @@ import numpy as np
 
 from guards.data.corners import corner_room, corners_of
 from guards.data.dataset import Dataset
+from guards.digest import cores
 from guards.errors import Unreadable
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 1 << 26  # 8192 x 8192, 192 MiB as RGB
 MAX_SCANNED = 1 << 31  # pixels times scans of a JPEG, in each of which all may be gone through
 BUDGET = 1 << 31  # bytes of the decoded array
+AT_ONCE = 2 * MAX_PIXELS  # pixels that all threads together decode; ten bytes each, at the worst
+_LITTLE = 1 << 16  # of pictures so small no thread waits for another
 WORKING = 128  # pixels a side, at most, of pictures of unlike sizes
 BATCH, ENCODED = 4096, 1 << 26  # rows, and bytes, of encoded pictures in memory at once
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -92,7 +95,7 @@ def decode(dataset: Dataset, *, budget: int = BUDGET) -> Images:
     factor that fits; a quarter more is for the corners. Raises Unreadable when the image column
     holds no bytes at all.
     """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _quiet():
+    with ThreadPoolExecutor(cores()) as pool, _quiet():
         heads = list(_each(pool, dataset, lambda _, data: _head(data)))
         good = {row: head for row, head in enumerate(heads) if isinstance(head, _Head)}
         sizes = Counter(head.size for head in good.values())
@@ -103,7 +106,7 @@ def decode(dataset: Dataset, *, budget: int = BUDGET) -> Images:
             row: (pixels[place], None if corners is None else corners[place])
             for place, row in enumerate(good)
         }
-        look = partial(_fill, places, heads)
+        look = partial(_fill, places, heads, Room(AT_ONCE))
         told = list(_each(pool, dataset, look))
     failed = {row: why for row, why in enumerate(told) if isinstance(why, str)}
     kept = [row for row in good if row not in failed]
@@ -243,16 +246,50 @@ def _median(counts: Counter[int]) -> int:
     return max(counts)
 
 
+class Room:
+    """So much of something for all threads: who needs more than is left waits for the others.
+
+    Machines have more cores than memory for a picture of MAX_PIXELS on each, some by far.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, share: int) -> Iterator[None]:
+        """Hold a share, or all of it where the share is larger."""
+        share = min(share, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= share)
+            self._left -= share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += share
+                self._changed.notify_all()
+
+
 def _fill(
     places: Mapping[int, tuple[NDArray[np.uint8], NDArray[np.uint8] | None]],
     heads: Sequence[_Head | str],
+    room: Room,
     row: int,
     data: bytes | None,
 ) -> int:
     """Decode one picture into its places; returns the digest of its pixels."""
-    if row not in places:
-        raise Unreadable(heads[row])
-    place, corners = places[row]
+    head = heads[row]
+    if isinstance(head, str):
+        raise Unreadable(head)
+    pixels = head.size[0] * head.size[1]
+    with room.of(pixels) if pixels > _LITTLE else nullcontext():
+        return _decoded(*places[row], data)
+
+
+def _decoded(
+    place: NDArray[np.uint8], corners: NDArray[np.uint8] | None, data: bytes | None
+) -> int:
     channels, height, width = place.shape
     picture = normal(open_picture(data)).convert("L" if channels == 1 else "RGB")
     digest = hashlib.blake2b(picture.tobytes(), digest_size=8, person=b"%dx%d" % picture.size)

@@ -74,6 +74,22 @@ def test_a_fork_holds_it_and_does_not_remove_it(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("mode", "swept"),
+    [(0o700, True), (0o755, True), (0o1777, True), (0o775, False), (0o777, False)],
+)
+def test_nothing_is_removed_where_others_may_rename(tmp_path, mode, swept):
+    """They could give the prefix to a directory that is dear to this user."""
+    home = tmp_path / "shared"
+    home.mkdir()
+    (home / "dear").mkdir(mode=0o700)
+    home.chmod(mode)
+    (home / "dear").rename(home / f"{PREFIX}dear")
+    with private(home):
+        pass
+    assert (home / f"{PREFIX}dear").exists() is not swept
+
+
+@pytest.mark.parametrize(
     "plant",
     [
         lambda home: (home / f"{PREFIX}x").mkdir(mode=0o755),
