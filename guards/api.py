@@ -17,13 +17,14 @@ from guards.gate import Admitted, Terms
 from guards.gate import require_pass as _require_pass
 from guards.made import What, log_model
 from guards.provenance.lines import Made
+from guards.provenance.listing import beside, manifest_path, profile_path
 from guards.provenance.manifest import Name, Source, parse_name
 from guards.provenance.memory import Memory
 from guards.provenance.proof import Proof
 from guards.provenance.signing import Signer, load_private
-from guards.provenance.trust import Trust
+from guards.provenance.trust import Trust, parse_root
 from guards.provenance.trust import load as _load_trust
-from guards.publish import Claim, beside, manifest_path, profile_path, publish_at
+from guards.publish import Claim, publish_at
 from guards.reencoded import retold
 from guards.release import Wanted
 from guards.remote import is_url, located
@@ -82,21 +83,28 @@ def verify(
     version: int | None = None,
     at: datetime | None = None,
     state: PathLike | None = None,
+    root_digest: str | None = None,
     index: PathLike | None = None,
     full: bool = False,
+    strict: bool = False,
     content: bool = False,
 ) -> Proof:
     """Hold bytes against their signed claim; the proof is true when nothing stands against it.
 
+    `root_digest` refuses any other trust than that one (`toadstone trust show` prints it), as
+    TOADSTONE_ROOT_DIGEST does everywhere.
+
     `index` is a file in which this user remembers what was read, so that the next time costs what
-    changed; `full` reads every byte all the same. With `content` files that differ are decoded, in
-    a process of their own, to tell those that were re-encoded; they are refused all the same.
+    changed; `full` reads every byte all the same. `strict` refuses what is else only told, a file
+    that has a second name somewhere, through which others may write. With `content` files that
+    differ are decoded, in a process of their own, to tell those that were re-encoded; they are
+    refused all the same.
     """
     with located(dataset) as found:
         claimed = Claimed(
             dataset=found.path,
             manifest=_path(manifest) or manifest_path(found.path),
-            trust=_trust(trust, state),
+            trust=_trust(trust, state, root_digest),
             name=_name(name),
             version=version,
             at=at,
@@ -104,6 +112,7 @@ def verify(
             profile=profile_path(found.path),
             index=_path(index),
             full=full,
+            strict=strict,
             look=found.look,
         )
         proof = _verify(claimed)
@@ -123,6 +132,7 @@ def scan(
     reference: PathLike | None = None,
     ledger: PathLike | None = None,
     state: PathLike | None = None,
+    root_digest: str | None = None,
     at: datetime | None = None,
     device: str | None = None,
     seed: int | None = None,
@@ -148,7 +158,7 @@ def scan(
         policy=_policy(policy),
         out=_path(out) or beside(Path(dataset), ".run"),
         manifest=_path(manifest),
-        trust=_trust(trust, state) if trust is not None else None,
+        trust=_trust_given(trust, state, root_digest),
         name=_name(name),
         version=version,
         at=at,
@@ -176,6 +186,7 @@ def require_pass(
     at: datetime | None = None,
     ledger: PathLike | None = None,
     state: PathLike | None = None,
+    root_digest: str | None = None,
     into: PathLike | None = None,
 ) -> Admitted:
     """Admit exactly the bytes that passed, or raise GateRefused with every reason.
@@ -184,7 +195,7 @@ def require_pass(
     another one is refused.
     """
     terms = Terms(
-        trust=_trust(trust, state),
+        trust=_trust(trust, state, root_digest),
         policy=_policy(policy),
         name=_name(name),
         at=at,
@@ -204,6 +215,7 @@ def record_model(
     key: PathLike | Signer,
     ledger: PathLike,
     trust: Trust | PathLike,
+    root_digest: str | None = None,
     at: datetime | None = None,
 ) -> Made:
     """Log that a model, a file or a directory, was trained on what was admitted.
@@ -216,7 +228,8 @@ def record_model(
     several = [admitted] if isinstance(admitted, Admitted | str | Path) else admitted
     what = What(kind="model", name=parse_name(name), version=version, at=at)
     records = [_record(one) for one in several]
-    return log_model(Path(model), what, records, Path(ledger), _trust(trust), _signer(key))
+    vouched = _trust(trust, None, root_digest)
+    return log_model(Path(model), what, records, Path(ledger), vouched, _signer(key))
 
 
 def _record(one: Admitted | PathLike) -> Digest:
@@ -252,10 +265,21 @@ def _name(name: str | None) -> Name | None:
     return parse_name(name) if name is not None else None
 
 
-def _trust(trust: Trust | PathLike, state: PathLike | None = None) -> Trust:
-    if isinstance(trust, Trust):
-        return trust
-    return _load_trust(Path(trust), Memory(Path(state)) if state else None)
+def _trust(trust: Trust | PathLike, state: PathLike | None, root_digest: str | None) -> Trust:
+    root = parse_root(root_digest, "root_digest") if root_digest is not None else None
+    if not isinstance(trust, Trust):
+        return _load_trust(Path(trust), Memory(Path(state)) if state else None, root)
+    if root is not None:
+        raise UsageError("root_digest is of a trust directory, and this trust was read before")
+    return trust
+
+
+def _trust_given(
+    trust: Trust | PathLike | None, state: PathLike | None, root_digest: str | None
+) -> Trust | None:
+    if trust is None and root_digest is not None:
+        raise UsageError("root_digest is of a trust, and none is given")
+    return None if trust is None else _trust(trust, state, root_digest)
 
 
 def _policy(policy: Policy | PathLike) -> Policy:

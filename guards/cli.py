@@ -12,28 +12,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from guards import console
 from guards._version import __version__
-from guards.commands import (
-    contract,
-    demo,
-    export,
-    gate,
-    keys,
-    ledger,
-    lineage,
-    profile,
-    redteam,
-    report,
-    scan,
-    sign,
-    trust,
-    verify,
-    waive,
-)
 from guards.errors import GuardError, UsageError
 
 if TYPE_CHECKING:
@@ -41,23 +25,26 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 UNDELIVERED = 1
-_COMMANDS = (
-    keys,
-    trust,
-    sign,
-    verify,
-    scan,
-    gate,
-    report,
-    export,
-    redteam,
-    profile,
-    waive,
-    contract,
-    ledger,
-    lineage,
-    demo,
-)
+# Command -> module of `guards.commands`, imported when it is asked for, or when help is.
+_COMMANDS = {
+    "keygen": "keys",
+    "trust": "trust",
+    "sign": "sign",
+    "verify": "verify",
+    "scan": "scan",
+    "gate": "gate",
+    "report": "report",
+    "export": "export",
+    "redteam": "redteam",
+    "profile": "profile",
+    "accept": "profile",
+    "waive": "waive",
+    "contract": "contract",
+    "ledger": "ledger",
+    "lineage": "lineage",
+    "trained": "lineage",
+    "demo": "demo",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +73,7 @@ def _leave_on_signals() -> None:
 def _carried_out(words: Sequence[str], form: str) -> int:
     """The exit status of a command line; OSError where what it tells cannot be written."""
     try:
-        options = _parser().parse_args(words)
+        options = _parser(words[0] if words else "").parse_args(words)
         status: int = options.run(options)
     except GuardError as error:
         console.error(error, form)
@@ -121,14 +108,16 @@ def _form(words: Sequence[str]) -> str:
     return "json" if asked else "text"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The parser of a command, or of all of them where that is none."""
     parser: argparse.ArgumentParser = _Parser(
         prog="toadstone", description=_SUMMARY, epilog=_STATUSES
     )
     parser.add_argument("--version", action="version", version=f"toadstone {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in _COMMANDS:
-        module.add(commands)
+    for module in dict.fromkeys(_COMMANDS.values()):
+        if module == _COMMANDS.get(command, module):
+            import_module(f"guards.commands.{module}").add(commands)
     return parser
 
 

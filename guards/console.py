@@ -7,28 +7,26 @@ is no terminal, and `--quiet` are respected.
 from __future__ import annotations
 
 import errno
-import getpass
 import io
 import json
 import os
 import sys
 import time
-import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from guards.errors import GateRefused, GuardError, UsageError
-from guards.findings import Inapplicable, Outcome, Ran, Skipped
 from guards.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from guards.contracts import Checked
+    from guards.digest import Digest
+    from guards.findings import Inapplicable, Outcome, Skipped
     from guards.provenance.decision import Decision
     from guards.provenance.formats.held import Held
     from guards.provenance.ledger import Log
@@ -105,6 +103,8 @@ def error(problem: GuardError, form: str) -> None:
 
 def crash(problem: Exception, form: str) -> None:
     """Our own fault: the whole traceback, and an exit status that is no verdict."""
+    import traceback
+
     with suppress(OSError):
         traceback.print_exception(problem, file=sys.stderr)
     say("this is a defect of toadstone, not a verdict about your data")
@@ -143,12 +143,16 @@ def proof(found: Proof, dataset: str, form: str) -> None:
         print(f"REFUSED {printable(dataset)}: {len(found.refusals)} problems")
 
 
-def decision(found: Decision, manifest: str, form: str) -> None:
-    """The answer of `trust explain`: every step, and what follows."""
+def decision(found: Decision, manifest: str, root: Digest, form: str) -> None:
+    """The answer of `trust explain`: on what it rests, every step, and what follows."""
     if form == "json":
+        from dataclasses import asdict
+
         steps = [asdict(step) for step in found.steps]
-        print(json.dumps({"ok": bool(found), "manifest": manifest, "steps": steps}))
+        about = {"ok": bool(found), "manifest": manifest, "root_digest": str(root)}
+        print(json.dumps({**about, "steps": steps}))
         return
+    print(f"root-digest {root}")
     for step in found.steps:
         told = f"{'ok' if step.ok else 'no':3} {step.rule:12} {step.input}: {step.outcome}"
         print(printable(told))
@@ -167,6 +171,8 @@ def passphrases(variables: Sequence[str]) -> Callable[[Path], Iterator[bytes]]:
                 raise UsageError("--passphrase-env: must name a variable, and one that is set")
             yield os.fsencode(os.environ[variable])
         if not variables and sys.stdin.isatty():
+            import getpass
+
             yield getpass.getpass(f"passphrase of {printable(str(path))}: ").encode()
 
     return of
@@ -179,6 +185,8 @@ def new_passphrase(variables: Sequence[str]) -> bytes:
         raise UsageError(
             "to encrypt a key run at a terminal, or name one --passphrase-env VARIABLE"
         )
+    import getpass
+
     if not variables and getpass.getpass("once more: ").encode() != chosen[0]:
         raise UsageError("these were two different passphrases; no key was made")
     return chosen[0]
@@ -257,6 +265,8 @@ def _claim(manifest: Manifest | None) -> dict[str, object]:
 
 def _said(manifest: Manifest | None) -> dict[str, object]:
     """What the producer says of the data, beside its bytes."""
+    from dataclasses import asdict
+
     if manifest is None:
         return {"rows": None, "schema": None, "sources": []}
     return {
@@ -363,6 +373,8 @@ def _table(done: Scanned) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from guards.findings import Inapplicable, Skipped
+
     table = Table(box=None, pad_edge=False)
     for heading in ("rule", "outcome", "found", "seconds"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
@@ -387,12 +399,16 @@ def _table(done: Scanned) -> None:
 
 def _silence(outcome: Inapplicable | Skipped) -> str:
     """Why a rule did not look, in the words that rules of one reason are gathered under."""
+    from guards.findings import Skipped
+
     kind = "skipped" if isinstance(outcome, Skipped) else "does not apply"
     return f"{kind} ({outcome.reason})"
 
 
 def _unjudged(outcome: Outcome) -> str:
     """Why a rule that ran had nothing to hold the data against; empty for all others."""
+    from guards.findings import Ran
+
     statistics = outcome.measured.statistics if isinstance(outcome, Ran) else {}
     return str(statistics.get("note", "")) if statistics.get("judged") == 0 else ""
 

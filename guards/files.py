@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ def read_document(path: Path) -> bytes | None:
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put `data` at `path` all at once, on disk before this returns."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
@@ -75,7 +74,7 @@ def directory_at_once(final: Path) -> Iterator[Path]:
 
     A directory that stands at `final` is replaced; of two writers the last one wins, whole.
     """
-    draft = final.with_name(f".{final.name}.{secrets.token_hex(6)}")
+    draft = final.with_name(f".{final.name}.{os.urandom(6).hex()}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         draft.mkdir()

@@ -10,18 +10,19 @@ accidents; only `Admitted`, or a store made with `into`, stops somebody who writ
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
+import os
+import stat
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guards.digest import Digest, Hasher
 from guards.errors import REFUSALS, GateRefused, Malformed, UsageError
 from guards.files import read_document
+from guards.private import Private, hold, private
 from guards.provenance import ledger
 from guards.provenance.manifest import Name
 from guards.provenance.memory import Memory
@@ -72,10 +73,10 @@ class Admitted:
         if entry is None:
             raise GateRefused([f"{path}: no such file was admitted"])
         try:
-            data = (self.root / path).read_bytes()
+            data = _read(self.root / path, entry.size)
         except OSError as error:
             raise GateRefused([f"{path}: {error.strerror} since it was admitted"]) from error
-        if _digest(data) != entry.digest:
+        if data is None or _digest(data) != entry.digest:
             raise GateRefused([f"{path}: changed after it was admitted"])
         return io.BytesIO(data)
 
@@ -91,13 +92,13 @@ class Admitted:
 
         from guards.data.dataset import open_dataset
 
-        with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
+        with private() as apart:
             # Not from the store itself: who writes to it could exchange what was just proved.
             for entry in self.snapshot.files:
-                copy = Path(private, entry.path)
+                copy = apart / entry.path
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(self.open(entry.path).getbuffer())
-            opened = open_dataset(Path(private), [entry.path for entry in self.snapshot.files])
+            opened = open_dataset(apart, [entry.path for entry in self.snapshot.files])
             return opened.frame(list(opened.schema)) if opened.shards else pl.DataFrame()
 
 
@@ -115,31 +116,16 @@ def require_pass(
         raise GateRefused(reasons)
     if terms.state is not None and terms.at is None:
         terms.state.remember_time(at)
-    holder = into if into is not None else Path(tempfile.gettempdir())
-    try:
-        holder.mkdir(parents=True, exist_ok=True)
-        private = Path(tempfile.mkdtemp(prefix=".toadstone-", dir=holder))
-    except OSError as error:
-        raise UsageError(f"cannot write to {holder}: {error.strerror}") from error
-    try:
-        walked = stage(Path(dataset), private, found.size)
-        if reasons := list(_other_bytes(walked, found)):
-            raise GateRefused(reasons)
-    except BaseException:
-        shutil.rmtree(private, ignore_errors=True)
-        raise
-    if into is not None:
-        private = _keep(private, into, walked)
+    copy = _copied(Path(dataset), into, found)
     admitted = Admitted(
         record=found,
-        snapshot=walked.snapshot,
-        root=private,
+        snapshot=copy.snapshot,
+        root=copy.root,
         signed=Digest.of(signed),
-        _keeper=None if into is not None else _Keeper(),
+        _keeper=_Keeper() if copy.held else None,
     )
-    if into is not None:
-        return admitted
-    weakref.finalize(admitted._keeper, shutil.rmtree, private, ignore_errors=True)
+    if copy.held:
+        weakref.finalize(admitted._keeper, copy.held.end)
     return admitted
 
 
@@ -150,6 +136,35 @@ def parse_age(text: str, option: str = "--max-age") -> timedelta:
     if not number.isascii() or not number.isdigit() or len(number) > 9:
         raise UsageError(f"{option} {text!r}: must be like 90, 30m, 12h or 30d")
     return timedelta(**{unit: int(number)})
+
+
+class _Copy(NamedTuple):
+    """The bytes that passed, and where they lie; `held` where they end with their owner."""
+
+    snapshot: Snapshot
+    root: Path
+    held: Private | None
+
+
+def _copied(dataset: Path, into: Path | None, passed: Record) -> _Copy:
+    """Copy the bytes to where nobody else writes, and see that they are those that passed."""
+    try:
+        if into is not None:
+            into.mkdir(parents=True, exist_ok=True)
+        held = hold(into)
+    except OSError as error:
+        where = "the directory for private copies, TMPDIR" if into is None else into
+        raise UsageError(f"cannot write to {where}: {error.strerror}") from error
+    try:
+        walked = stage(dataset, held.path, passed.size)
+        if reasons := list(_other_bytes(walked, passed)):
+            raise GateRefused(reasons)
+        if into is not None:
+            return _Copy(walked.snapshot, _keep(held, into, walked), None)
+    except BaseException:
+        held.end()
+        raise
+    return _Copy(walked.snapshot, held.path, held)
 
 
 class _Keeper:
@@ -305,18 +320,20 @@ def _other_bytes(walked: Walked, record: Record) -> Iterator[str]:
         yield f"these are other bytes, {walked.snapshot.root}, than passed, {record.root}"
 
 
-def _keep(private: Path, store: Path, walked: Walked) -> Path:
+def _keep(held: Private, store: Path, walked: Walked) -> Path:
     """Move the private copy into the store under its root; an equal one may be there already."""
     final = store / f"sha256-{walked.snapshot.root.hex}"
-    for path in private.rglob("*"):
+    for path in held.path.rglob("*"):
         path.chmod(STORE_MODE if path.is_file() else STORE_MODE | 0o111)
     try:
-        private.rename(final)
-        final.chmod(STORE_MODE | 0o111)
+        held.path.rename(final)
     except OSError:
-        shutil.rmtree(private, ignore_errors=True)
         if not _is_entry(final, walked.snapshot):
             raise GateRefused([f"{final} is not what its name says; remove it"]) from None
+        held.end()
+        return final
+    final.chmod(STORE_MODE | 0o111)
+    held.keep()
     return final
 
 
@@ -327,6 +344,16 @@ def _is_entry(directory: Path, wanted: Snapshot) -> bool:
     walked = take(directory, wanted.size)
     surprises = [problem for problem in walked.unsafe if problem.code not in WARNINGS]
     return walked.snapshot == wanted and not surprises
+
+
+def _read(path: Path, size: int) -> bytes | None:
+    """The bytes of a plain file of that size; of nothing else is any read, or waited for."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return None
+        return file.read(size)
 
 
 def _digest(data: bytes) -> Digest:

@@ -9,7 +9,6 @@ the policy pins, a profile that a producer signed with its data, such data itsel
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,14 +22,15 @@ from guards.data.model import Model, build
 from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
 from guards.errors import Untrusted, UsageError
-from guards.provenance.listing import read_claim
+from guards.private import private
+from guards.provenance.listing import manifest_path, read_claim
 from guards.provenance.manifest import Name
 from guards.provenance.proof import Expectation, prove, room, vouched
 from guards.provenance.roles import Roles
 from guards.provenance.snapshot import Walked, stage
 from guards.provenance.strictjson import loads
 from guards.provenance.trust import Trust
-from guards.publish import describe_columns, manifest_path
+from guards.publish import describe_columns
 from guards.secret import draw
 from guards.verdict import Policy
 
@@ -273,8 +273,8 @@ def profile_of(
     Roles are the signed ones, or else those of `columns` and of `DATASET.dataset.toml`. With
     `like`, cells are cut as in that profile.
     """
-    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
-        staged = Path(private) / "data"
+    with private() as apart:
+        staged = apart / "data"
         staged.mkdir(mode=0o700)
         moment = at or datetime.now(UTC)
         # Without a claim it is refused below, and needs no copy for that.

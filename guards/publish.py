@@ -21,7 +21,14 @@ from guards.data.dataset import Dataset, open_dataset
 from guards.digest import Digest
 from guards.errors import Malformed, Unreadable, UnsafeTree, UsageError
 from guards.files import write_atomically
-from guards.provenance.listing import listing_path, read_claim, write_listing
+from guards.provenance.listing import (
+    beside,
+    listing_path,
+    manifest_path,
+    profile_path,
+    read_claim,
+    write_listing,
+)
 from guards.provenance.manifest import Derivation, Manifest, Name, Source, parse, payload
 from guards.provenance.roles import Roles
 from guards.provenance.signing import (
@@ -67,16 +74,6 @@ class Claim:
     held: Source | None = None
     seen: Digest | None = None
     content: bool = False
-
-
-def manifest_path(dataset: Path) -> Path:
-    """`DATASET.manifest.json`, beside the dataset; a trailing slash changes nothing."""
-    return beside(dataset, ".manifest.json")
-
-
-def profile_path(dataset: Path) -> Path:
-    """`DATASET.profile`, beside the dataset."""
-    return beside(dataset, ".profile")
 
 
 def publish(
@@ -245,12 +242,6 @@ def _source(told: Mapping[str, Any]) -> Source:
         said["retrieved"] = timestamp(when)
     digest = Digest.parse(said.pop("digest")) if "digest" in said else None
     return Source(**said, digest=digest)
-
-
-def beside(dataset: Path, suffix: str) -> Path:
-    """The path of what lies beside a dataset; a trailing slash changes nothing."""
-    resolved = dataset if dataset.name not in ("", "..") else dataset.resolve()
-    return resolved.with_name(resolved.name + suffix)
 
 
 def _existing(path: Path) -> tuple[Envelope, Manifest] | None:

@@ -13,13 +13,13 @@ import json
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from guards.digest import Digest
+from guards.private import private
 from guards.provenance.proof import Proof
 from guards.provenance.snapshot import Difference, Entry
 from guards.remote import Located
@@ -80,9 +80,9 @@ def _contents(
     """The same of a dataset that may be in a store, out of a copy that is made for it."""
     if dataset.remote is None or not files:
         return contents(dataset.path, files, schema)
-    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
-        dataset.remote.stage(Path(private))
-        return contents(Path(private), files, schema)
+    with private() as apart:
+        dataset.remote.stage(apart)
+        return contents(apart, files, schema)
 
 
 def contents(

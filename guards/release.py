@@ -15,7 +15,6 @@ all.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,11 +31,12 @@ from guards.data.words import words_of
 from guards.digest import Digest
 from guards.errors import GuardError, UsageError
 from guards.findings import Ran
-from guards.provenance.listing import listing_path
+from guards.private import private
+from guards.provenance.listing import beside, listing_path, manifest_path
 from guards.provenance.manifest import Derivation, Manifest, Name
 from guards.provenance.signing import Signer
 from guards.provenance.trust import Trust
-from guards.publish import Claim, beside, manifest_path, publish
+from guards.publish import Claim, publish
 from guards.report.document import rows_held
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def release(
     dataset, held = made.case.dataset, rows_held(made.examinations)
     try:
         wanted.out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".toadstone-", dir=wanted.out.parent) as scratch:
-            draft = Path(scratch) / wanted.out.name
+        with private(wanted.out.parent) as scratch:
+            draft = scratch / wanted.out.name
             _write(dataset, held, draft, single)
             _removed(made, held).write_parquet(removed_path(draft))
             _sign(wanted, made, record, draft, at)

@@ -18,20 +18,19 @@ from __future__ import annotations
 
 import re
 import stat
-import tempfile
 import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from guards.digest import CHUNK, Hasher
 from guards.errors import NothingToExamine, UsageError
 from guards.files import MAX_DOCUMENT
+from guards.private import private
 from guards.provenance.listing import MAX_BYTES, MAX_ENTRIES
 from guards.provenance.snapshot import (
     TOO_LARGE,
@@ -46,6 +45,9 @@ from guards.provenance.snapshot import (
     twins,
 )
 from guards.text import printable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
 _WITH_ACCOUNT = frozenset({"abfs", "abfss"})  # container@account, which is no credential
@@ -182,8 +184,8 @@ def located(dataset: str | Path) -> Iterator[Located]:
         yield Located(path=Path(dataset))
         return
     remote = open_remote(str(dataset))
-    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
-        place = Path(private) / remote.name
+    with private() as apart:
+        place = apart / remote.name
         for suffix, most in BESIDE.items():
             remote.document(suffix, place.parent, most)
         if remote.single():
@@ -308,6 +310,7 @@ def _read_all(
     url: str,
 ) -> Iterator[Entry]:
     """The entries of the objects, some at a time; what moved meanwhile goes to `unsafe`."""
+    from concurrent.futures import ThreadPoolExecutor
 
     def done(job: Future[tuple[Entry | None, Difference | None]]) -> Iterator[Entry]:
         with _told(url):

@@ -10,7 +10,6 @@ directory appears whole or not at all.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -40,11 +39,12 @@ from guards.inputs import (
     pick_device,
 )
 from guards.made import What, log_made
+from guards.private import private
 from guards.provenance import ledger
 from guards.provenance.checkpoint import Checkpoint
 from guards.provenance.ledger import Log
 from guards.provenance.lines import Entry
-from guards.provenance.listing import read_claim
+from guards.provenance.listing import manifest_path, profile_path, read_claim
 from guards.provenance.logproof import SUFFIX, prove_record
 from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.manifest import parse as parse_manifest
@@ -52,9 +52,9 @@ from guards.provenance.memory import Memory, Seen
 from guards.provenance.proof import Expectation, Proof, prove, room
 from guards.provenance.roles import Roles
 from guards.provenance.signing import Signer, parse_envelope
-from guards.provenance.snapshot import Look, Walked
+from guards.provenance.snapshot import Look, Walked, capacity
 from guards.provenance.trust import Trust
-from guards.publish import describe_columns, manifest_path, profile_path
+from guards.publish import describe_columns
 from guards.record import KEPT, Examined, Record
 from guards.release import Released, Wanted, refuse_nonsense, release, require_deriver
 from guards.remote import Located, Remote
@@ -132,8 +132,8 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
     """
     _refuse_nonsense(request)
     moment = request.at or datetime.now(UTC).replace(microsecond=0)
-    with tempfile.TemporaryDirectory(prefix="toadstone-") as private:
-        staged = Path(private) / "data"
+    with private() as apart:
+        staged = apart / "data"
         staged.mkdir(mode=0o700)
         signed = _signed(request)
         walked = _stage(request, staged, signed, moment)
@@ -210,7 +210,7 @@ def _stage(request: Request, staged: Path, signed: bytes | None, moment: datetim
         return copy(request.dataset, staged, None)
     most = room(signed, request.trust, moment)
     if most is None:
-        return look(request.dataset, None, Look())
+        return look(request.dataset, capacity(request.dataset), Look())
     return copy(request.dataset, staged, most)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def _installed() -> bytes:
     try:
         if not path.exists():
             directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, secrets.token_bytes(_SECRET), mode=0o600)
+            write_atomically(path, os.urandom(_SECRET), mode=0o600)
         secret = path.read_bytes() if path.is_file() else b""
         status = path.stat()
     except OSError as error:

@@ -21,7 +21,7 @@ from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
 from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
 from guards.provenance.proof import SLACK, Expectation, Proof, expected, prove
-from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, take
+from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, capacity, take
 from guards.provenance.trust import Trust
 from guards.secret import draw
 
@@ -32,6 +32,7 @@ class Claimed:
 
     `index` is the file in which this user remembers what was read; `full` reads all the same.
     `look` is how the bytes are walked, those of a store for one; an index and parts are of a disk.
+    `strict` refuses what is else only told: a file that has a second name somewhere.
     `tick` hears how many bytes of how many are done.
     """
 
@@ -45,6 +46,7 @@ class Claimed:
     profile: Path | None = None
     index: Path | None = None
     full: bool = False
+    strict: bool = False
     look: Callable[[Path, int | None, Look], Walked] = take
     tick: Callable[[int, int], None] = lambda done, total: None
 
@@ -59,11 +61,12 @@ def verify(claimed: Claimed) -> Proof:
         manifest = expected(signed, claimed.trust, expect.at)
         snapshot = manifest.snapshot if manifest else Snapshot(files=())
         look = Look(index=index, tick=_counting(claimed, snapshot.size), claimed=snapshot)
-        most = snapshot.size + SLACK if manifest else None
+        most = snapshot.size + SLACK if manifest else capacity(claimed.dataset)
         walked = claimed.look(claimed.dataset, most, look)
         if signed is not None and index and walked.snapshot == snapshot:
             index.seal(_seal(signed, snapshot))
     proof = prove(walked, signed, claimed.trust, expect)
+    proof = replace(proof, strict=claimed.strict)
     if proof and proof.manifest and claimed.state and claimed.version is None:
         claimed.state.remember(proof.manifest)
     if claimed.state and claimed.at is None:
@@ -88,7 +91,8 @@ def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, 
     if not chunks:
         raise NothingToExamine(f"no file of {manifest.name} matches {', '.join(files)}")
     ticks = _counting(claimed, bytes_of(manifest.snapshot, chunks))
-    return hold(claimed.dataset, manifest, chunks, Look(tick=ticks))
+    part = hold(claimed.dataset, manifest, chunks, Look(tick=ticks))
+    return replace(part, strict=claimed.strict)
 
 
 def standing_claim(claimed: Claimed) -> Manifest:

@@ -31,4 +31,5 @@ TOADSTONE = Toadstone(
     policy=POLICY,
     scanner_key=setting("SCANNER_KEY", SAMPLES / "keys" / "scanner" / "key.pem"),
     deriver_key=setting("DERIVER_KEY", SAMPLES / "keys" / "deriver" / "key.pem"),
+    root_digest=setting("ROOT_DIGEST", ""),
 )

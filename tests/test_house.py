@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GUARDS = sorted((ROOT / "guards").rglob("*.py"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.py"))
-EVERYONE = {"errors", "text", "files", "_version"}
+EVERYONE = {"errors", "text", "files", "private", "_version"}
 SHARED = {
     "conjunction",
     "gathering",
@@ -28,6 +29,7 @@ ARROWS = {
     "errors": set(),
     "text": set(),
     "files": set(),
+    "private": set(),
     "_version": set(),
     "digest": set(),
     "numerics": {"numerics"},
@@ -261,14 +263,54 @@ def environment() -> dict[str, str]:
 
 
 def test_import_guards_is_light():
-    assert not loaded_by("import guards") & HEAVY
+    loaded = loaded_by("import guards")
+    assert "guards" in loaded
+    assert not loaded & {*HEAVY, "numpy", "cryptography", "dataclasses"}
+
+
+@pytest.mark.parametrize("line", [["--version"], ["verify", "--help"], ["--help"]])
+def test_what_looks_at_nothing_loads_next_to_nothing(line):
+    """A second of a laptop's processor, each time, would be for modules that nobody asked for."""
+    told = f"from guards.cli import main\ntry: main({line!r})\nexcept SystemExit: print()"
+    assert not loaded_by(told) & {*HEAVY, "numpy", "cryptography", "concurrent", "logging"}
 
 
 def test_verify_loads_nothing_heavy(spine):
-    line = ["verify", str(spine.batch), "--trust", str(spine.trust_dir), "--quiet"]
-    loaded = loaded_by(f"from guards.cli import main\nassert main({line!r}) == 0")
-    assert "cryptography" in loaded, "it did verify"
-    assert not loaded & HEAVY
+    for more in (
+        [],
+        ["--state", str(spine.home / "state")],
+        ["--index", str(spine.home / "index")],
+    ):
+        line = ["verify", str(spine.batch), "--trust", str(spine.trust_dir), "--quiet", *more]
+        loaded = loaded_by(f"from guards.cli import main\nassert main({line!r}) == 0")
+        assert "cryptography" in loaded, "it did verify"
+        assert not loaded & {*HEAVY, "numpy", "concurrent", "logging"}
+
+
+@pytest.mark.parametrize("name", ["scan", "verify"])
+def test_a_function_is_not_replaced_by_the_module_of_its_name(name):
+    """Whoever loads the module first, and however: `guards.scan` is what the docs call."""
+    is_function = f"assert guards.{name} is sys.modules['guards.api'].{name} is {name} is m\n"
+    for first in ("pass", f"import guards.{name}", f"from guards.{name} import {name}"):
+        loaded_by(
+            f"{first}\nimport guards, sys\nfrom guards import {name}\nimport guards.{name} as m\n"
+            f"{is_function}import guards.inputs, guards.{name}\n{is_function}"
+            f"assert sys.modules['guards.{name}'].{name} is not m"
+        )
+
+
+def test_every_command_is_found_by_its_name():
+    from guards.cli import _COMMANDS, _parser
+
+    every = _commands_of(_parser(""))
+    assert list(every) == list(_COMMANDS), "in the order of the help"
+    for command, module in _COMMANDS.items():
+        alone = [name for name in _COMMANDS if _COMMANDS[name] == module]
+        assert list(_commands_of(_parser(command))) == alone
+
+
+def _commands_of(parser):
+    return next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
 
 
 def test_help_takes_little_of_the_processor():
@@ -298,6 +340,8 @@ def test_the_public_names_are_those_that_are_promised():
     import guards
 
     assert all(hasattr(guards, name) for name in guards.__all__)
+    assert {*guards.__all__} <= {*dir(guards)}
+    assert not hasattr(guards, "scanned")
     assert {"scan", "verify", "sign", "require_pass", "GateRefused", "load_policy"} <= set(
         guards.__all__
     )

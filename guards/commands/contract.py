@@ -15,7 +15,6 @@ from guards.commands.options import (
     told_roles,
     write_file,
 )
-from guards.digest import Digest
 from guards.errors import UsageError
 
 
@@ -52,6 +51,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_contract_infer(options: Options) -> int:
     from guards.contracts import propose
+    from guards.digest import Digest
 
     columns = told_roles(options)
     name = options.name or options.dataset.resolve().name

@@ -19,6 +19,7 @@ from guards.commands.options import (
     passphrase_option,
     private_key,
     remembered,
+    trust_options,
     write_file,
 )
 
@@ -40,7 +41,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         claim_options(parser, required=True)
     verdict = command(actions, "vsa", _run_vsa, "a verification summary of a run's verdict")
     verdict.add_argument("run_dir", type=Path, metavar="RUN")
-    verdict.add_argument("--trust", type=Path, required=True, metavar="TRUST", help="of scanners")
+    trust_options(verdict, told="of scanners")
     verdict.add_argument("--at", metavar="T", help="believe the record as of this time")
     for parser in (bundle, derived, verdict):
         parser.add_argument("--key", type=Path, required=True, metavar="key.pem", help="signs it")
@@ -75,7 +76,7 @@ def _run_vsa(options: Options) -> int:
 def _written(
     options: Options, suffix: str, make: Callable[[Callable[[int, int], None]], bytes]
 ) -> int:
-    from guards.publish import beside
+    from guards.provenance.listing import beside
 
     what = options.run_dir if "run_dir" in options else options.dataset
     path = options.out or beside(what, suffix)
@@ -87,7 +88,7 @@ def _written(
 
 
 def _claimed(options: Options, tick: Callable[[int, int], None]) -> Claimed:
-    from guards.publish import manifest_path
+    from guards.provenance.listing import manifest_path
     from guards.verify import Claimed
 
     return Claimed(

@@ -14,6 +14,7 @@ from guards.commands.options import (
     expected_name,
     load_trust,
     remembered,
+    trust_options,
 )
 
 
@@ -22,7 +23,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = command(commands, "gate", _run_gate, "may these exact bytes be trained on?")
     parser.add_argument("dataset", type=Path, metavar="DATASET")
     parser.add_argument("--record", type=Path, required=True, metavar="F")
-    parser.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    trust_options(parser)
     parser.add_argument("--policy", default="default", metavar="P")
     parser.add_argument("--name", metavar="N")
     parser.add_argument("--max-age", metavar="D", help="as 12h, 30d or seconds")

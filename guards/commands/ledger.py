@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guards import console
-from guards.commands.options import Commands, Options, command, load_trust, write_file
+from guards.commands.options import (
+    Commands,
+    Options,
+    command,
+    load_trust,
+    trust_options,
+    write_file,
+)
 from guards.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     for name, says in (("verify", "check every entry and record"), ("show", "list the entries")):
         action = command(actions, name, _run_ledger, says)
         action.add_argument("ledger", type=Path, metavar="DIR")
-        action.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+        trust_options(action)
         action.add_argument(
             "--checkpoint", action="append", default=[], metavar="F", help=CHECKPOINT
         )
@@ -42,7 +49,7 @@ def _add_proofs(actions: Commands[argparse.ArgumentParser]) -> None:
     made.add_argument("--out", type=Path, required=True, metavar="F.tlog-proof")
     held = command(actions, "check", _run_check, "check a proof alone")
     held.add_argument("proof", type=Path, metavar="F.tlog-proof")
-    held.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    trust_options(held)
     held.add_argument("--record", type=Path, metavar="F", help="of this very record")
     held.add_argument("--since", metavar="F", help="the checkpoint that a consistency goes on from")
 

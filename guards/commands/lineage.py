@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from guards.commands.options import (
     load_trust,
     passphrase_option,
     private_key,
+    trust_options,
 )
 from guards.text import printable
 
@@ -32,7 +32,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "dataset", metavar="DATASET", help="a path, NAME[@VERSION], sha256:ROOT or a source's URI"
     )
     asked.add_argument("--ledger", type=Path, required=True, metavar="DIR")
-    asked.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    trust_options(asked)
     told = command(commands, "trained", _run_trained, "log what a model was trained on")
     told.add_argument("model", type=Path, metavar="MODEL", help="a file or a directory")
     told.add_argument(
@@ -42,7 +42,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     told.add_argument("--model-version", type=int, required=True, metavar="V")
     told.add_argument("--key", type=Path, required=True, metavar="key.pem", help="a deriver's")
     told.add_argument("--ledger", type=Path, required=True, metavar="DIR")
-    told.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    trust_options(told)
     told.add_argument("--at", metavar="T", help="trained at this time; default: now")
     passphrase_option(told)
 
@@ -81,6 +81,8 @@ def _run_lineage(options: Options) -> int:
     log = ledger.verify(options.ledger, load_trust(options))
     found = lineage(options.ledger, log, options.dataset)
     if options.format == "json":
+        from dataclasses import asdict
+
         print(json.dumps(asdict(found)))
     else:
         print(printable_lines(found))

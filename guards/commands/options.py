@@ -47,14 +47,23 @@ def command(
 def claim_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """What a signed claim is asked about."""
     parser.add_argument("--manifest", type=Path, metavar="F", help="DATASET.manifest.json")
-    parser.add_argument(
-        "--trust", type=Path, required=required, metavar="TRUST", help="whose signatures count"
-    )
+    trust_options(parser, required=required)
     parser.add_argument("--name", metavar="N", help="the dataset that is expected")
     parser.add_argument("--dataset-version", type=int, metavar="V", help="pin this version")
     parser.add_argument("--at", metavar="T", help="judge as of this time")
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="remember versions, trust and time here"
+    )
+
+
+def trust_options(
+    parser: argparse._ActionsContainer, *, required: bool = True, told: str = ""
+) -> None:
+    """Whose signatures count, and by which digest that is known to be the right one."""
+    told = told or "whose signatures count"
+    parser.add_argument("--trust", type=Path, required=required, metavar="TRUST", help=told)
+    parser.add_argument(
+        "--root-digest", metavar="SHA256", help="refuse any other trust; trust show prints it"
     )
 
 
@@ -108,10 +117,22 @@ def _column_role(text: str) -> tuple[str, str]:
 
 
 def load_trust(options: Options) -> Trust:
-    """The trust directory that `--trust` names, not older than what `--state` remembers of it."""
-    from guards.provenance.trust import load
+    """The trust directory that `--trust` names, not older than what `--state` remembers of it.
 
-    return load(options.trust, remembered(options) if "state" in options else None)
+    With `--root-digest` no other than that one.
+    """
+    from guards.provenance.trust import load, parse_root
+
+    told = options.root_digest
+    root = parse_root(told, "--root-digest") if told is not None else None
+    return load(options.trust, remembered(options) if "state" in options else None, root)
+
+
+def trust_given(options: Options) -> bool:
+    """Whether there is a trust; to pin one that is not there is an error."""
+    if options.trust is None and options.root_digest is not None:
+        raise UsageError("--root-digest is of a --trust TRUST")
+    return options.trust is not None
 
 
 def expected_name(options: Options) -> Name | None:

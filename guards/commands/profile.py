@@ -17,6 +17,8 @@ from guards.commands.options import (
     passphrase_option,
     private_key,
     told_roles,
+    trust_given,
+    trust_options,
     write_file,
 )
 from guards.errors import UsageError
@@ -32,7 +34,7 @@ def _profile(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = command(commands, "profile", _run_profile, "store a reference for the drift rule")
     parser.add_argument("dataset", type=Path, nargs="?", metavar="DATASET")
     parser.add_argument("--out", type=Path, required=True, metavar="F")
-    parser.add_argument("--trust", type=Path, metavar="TRUST", help="prove it; take signed roles")
+    trust_options(parser, required=False, told="prove it; take signed roles")
     column_option(parser)
     parser.add_argument(
         "--like", type=Path, metavar="F", help="cut cells as this profile does: both then merge"
@@ -46,7 +48,7 @@ def _run_profile(options: Options) -> int:
     from guards.data.profile import merge_profiles, read_profile, to_bytes
     from guards.inputs import profile_of
 
-    trust = load_trust(options) if options.trust else None
+    trust = load_trust(options) if trust_given(options) else None
     columns = told_roles(options)
     if trust is not None and columns:
         raise UsageError("--column: with --trust the roles are those that were signed")
@@ -80,7 +82,7 @@ def _accept(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--name", required=True, metavar="N", help="the data it is a reference for")
     parser.add_argument("--reason", required=True, metavar="TEXT")
-    parser.add_argument("--trust", type=Path, metavar="TRUST", help="refuse what it would not take")
+    trust_options(parser, required=False, told="refuse what it would not take")
     parser.add_argument("--at", metavar="T", help="accepted at this time; default: now")
     passphrase_option(parser)
 
@@ -100,7 +102,7 @@ def _run_accept(options: Options) -> int:
         reason=options.reason,
         time=asked_time(options) or now(),
     )
-    trust = load_trust(options) if options.trust else None
+    trust = load_trust(options) if trust_given(options) else None
     key, *more = [private_key(options, path) for path in options.key]
     line = accept(options.anchor, data, acceptance, key, trust, more=more)
     digest = str(acceptance.profile)

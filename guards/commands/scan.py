@@ -21,6 +21,7 @@ from guards.commands.options import (
     private_key,
     remembered,
     told_roles,
+    trust_given,
 )
 from guards.errors import UsageError
 
@@ -124,7 +125,7 @@ def _run_scan(options: Options) -> int:
 
 
 def _run_scan_of(options: Options, found: Located) -> int:
-    from guards.publish import beside
+    from guards.provenance.listing import beside
     from guards.scan import Request, scan
     from guards.verdict import load_policy
 
@@ -135,7 +136,7 @@ def _run_scan_of(options: Options, found: Located) -> int:
         # What is in a store is judged where we stand.
         out=options.out or beside(Path(found.path.name) if found.remote else found.path, ".run"),
         manifest=options.manifest,
-        trust=load_trust(options) if options.trust else None,
+        trust=load_trust(options) if trust_given(options) else None,
         name=expected_name(options),
         version=options.dataset_version,
         at=asked_time(options),

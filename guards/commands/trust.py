@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from guards.commands import trusting
-from guards.commands.options import Commands, command, passphrase_option, roles
+from guards.commands.options import Commands, command, passphrase_option, roles, trust_options
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -101,7 +101,7 @@ def _signing(actions: Commands[argparse.ArgumentParser]) -> None:
 def _explain(actions: Commands[argparse.ArgumentParser]) -> None:
     told = command(actions, "explain", trusting.explain, "why a manifest counts, or does not")
     told.add_argument("manifest", type=Path, metavar="MANIFEST")
-    told.add_argument("--trust", type=Path, required=True, metavar="TRUST")
+    trust_options(told)
     told.add_argument("--name", metavar="N", help="the dataset that is expected")
     told.add_argument("--dataset-version", type=int, metavar="V", help="the version expected")
     told.add_argument("--at", metavar="T", help="decide as of this time; default: now")

@@ -174,11 +174,17 @@ def show(options: Options) -> int:
     from guards.provenance.rootkeeping import pending
 
     if not trust.is_rooted(options.trust):
-        raise UsageError(f"{options.trust}: is the verifier's own word; read its trust.toml")
+        digest = str(trust.to_pin(options.trust))
+        told = f"{options.trust} is the verifier's own word; read its trust.toml"
+        console.result({"root_digest": digest}, f"{told}\nroot-digest {digest}", options.format)
+        return 0
     rights, changed = pending(options.trust, now())
-    told = [*rights, *(["waits:", *changed] if changed else ["nothing waits"])]
-    document = {"rights": list(rights), "changes": list(changed)}
-    console.result(document, "\n".join(told), options.format)
+    waits = ["waits:", *changed] if changed else ["nothing waits"]
+    document: dict[str, Any] = {"rights": list(rights), "changes": list(changed)}
+    if trust.is_in_force(options.trust):
+        document["root_digest"] = str(trust.to_pin(options.trust))
+        waits = [f"root-digest {document['root_digest']}", *waits]
+    console.result(document, "\n".join([*rights, *waits]), options.format)
     return 0
 
 
@@ -196,8 +202,9 @@ def explain(options: Options) -> int:
         name=expected_name(options),
         version=options.dataset_version,
     )
-    found = explain(signed, load_trust(options), expect)
-    console.decision(found, str(options.manifest), options.format)
+    trust = load_trust(options)
+    found = explain(signed, trust, expect)
+    console.decision(found, str(options.manifest), trust.pin, options.format)
     return 0 if found else 12
 
 

@@ -21,6 +21,7 @@ from guards.commands.options import (
     expected_name,
     load_trust,
     remembered,
+    trust_given,
     write_file,
 )
 from guards.errors import UsageError
@@ -47,6 +48,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--content", action="store_true", help="decode what differs, to tell a re-encoded file"
     )
     parser.add_argument("--full", action="store_true", help="read every byte, whatever the index")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse what is only told: a second name of a file"
+    )
     parser.add_argument(
         "--repair-list", type=Path, metavar="F", help="the byte ranges to fetch again, JSON lines"
     )
@@ -125,7 +129,17 @@ def _run_verify_part(options: Options, located: Located) -> int:
     return PART if found.holds else 12
 
 
-_OF_MANIFESTS = ("manifest", "state", "profile", "index", "full", "repair_list", "files", "range")
+_OF_MANIFESTS = (
+    "manifest",
+    "state",
+    "profile",
+    "index",
+    "full",
+    "strict",
+    "repair_list",
+    "files",
+    "range",
+)
 
 
 def _run_verify_foreign(options: Options) -> int:
@@ -145,7 +159,7 @@ def _run_verify_foreign(options: Options) -> int:
                 dataset=options.dataset,
                 claim=options.claim,
                 form=options.claim_format,
-                trust=load_trust(options) if options.trust else None,
+                trust=load_trust(options) if trust_given(options) else None,
                 name=expected_name(options),
                 version=options.dataset_version,
                 at=asked_time(options),
@@ -157,7 +171,7 @@ def _run_verify_foreign(options: Options) -> int:
 
 
 def _claimed(options: Options, found: Located, tick: Callable[[int, int], None]) -> Claimed:
-    from guards.publish import manifest_path, profile_path
+    from guards.provenance.listing import manifest_path, profile_path
     from guards.verify import Claimed
 
     return Claimed(
@@ -171,6 +185,7 @@ def _claimed(options: Options, found: Located, tick: Callable[[int, int], None])
         profile=options.profile or profile_path(found.path),
         index=options.index,
         full=options.full,
+        strict=options.strict,
         look=found.look,
         tick=tick,
     )

@@ -14,6 +14,7 @@ from guards.commands.options import (
     now,
     passphrase_option,
     private_key,
+    trust_options,
 )
 from guards.errors import UsageError
 
@@ -29,13 +30,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--key", type=Path, action="append", required=True, metavar="key.pem", help="an approver's"
     )
-    parser.add_argument(
-        "--trust",
-        type=Path,
-        required=True,
-        metavar="TRUST",
-        help="says who may have signed the run, and who may waive",
-    )
+    trust_options(parser, told="says who may have signed the run, and who may waive")
     parser.add_argument("--out", type=Path, metavar="F", help="default: RUN.waiver.json")
     parser.add_argument(
         "--add", type=Path, metavar="F", help="sign this waiver too, where it takes several"
@@ -44,9 +39,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_waive(options: Options) -> int:
+    from guards.provenance.listing import beside
     from guards.provenance.strictjson import timestamp
     from guards.provenance.trust import parse_time
-    from guards.publish import beside
     from guards.waiving import Wish, countersign, waive
 
     keys = [private_key(options, path) for path in options.key]

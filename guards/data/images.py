@@ -8,8 +8,9 @@ decoded is told by its number, and none of them stops the others.
 
 What is not allowed here: formats other than PNG, JPEG, WebP and BMP (Pillow would otherwise hand
 the bytes to EPS, PDF or PSD readers); more than :data:`MAX_PIXELS` in one picture, whatever its
-bytes inflate to; the `path` of a struct, which is a claim and is never opened. The orientation
-that EXIF claims is not applied to any picture, as it is not by `Image.open`.
+bytes inflate to; a JPEG of so many scans that a few bytes cost minutes, in a call that no clock
+ends; the `path` of a struct, which is a claim and is never opened. The orientation that EXIF claims
+is not applied to any picture, as it is not by `Image.open`.
 
 Pictures of unlike sizes are brought to one size, see :func:`working_size`. Each is stretched to it:
 a corner stays a corner, and a mark of so many hundredths of the width stays one, which padding or
@@ -21,12 +22,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +36,7 @@ import numpy as np
 
 from guards.data.corners import corner_room, corners_of
 from guards.data.dataset import Dataset
+from guards.digest import cores
 from guards.errors import Unreadable
 
 if TYPE_CHECKING:
@@ -45,11 +47,15 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 1 << 26  # 8192 x 8192, 192 MiB as RGB
+MAX_SCANNED = 1 << 31  # pixels times scans of a JPEG, in each of which all may be gone through
 BUDGET = 1 << 31  # bytes of the decoded array
+AT_ONCE = 2 * MAX_PIXELS  # pixels that all threads together decode; ten bytes each, at the worst
+_LITTLE = 1 << 16  # of pictures so small no thread waits for another
 WORKING = 128  # pixels a side, at most, of pictures of unlike sizes
 BATCH, ENCODED = 4096, 1 << 26  # rows, and bytes, of encoded pictures in memory at once
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP = _GREY - {"1", "L", "LA", "La"}
+_SCAN = b"\xff\xda"  # which pixels never look like: behind 0xff they have a zero
 _BILINEAR = 2  # PIL.Image.Resampling.BILINEAR, which averages over what it shrinks
 T = TypeVar("T")
 
@@ -89,7 +95,7 @@ def decode(dataset: Dataset, *, budget: int = BUDGET) -> Images:
     factor that fits; a quarter more is for the corners. Raises Unreadable when the image column
     holds no bytes at all.
     """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _quiet():
+    with ThreadPoolExecutor(cores()) as pool, _quiet():
         heads = list(_each(pool, dataset, lambda _, data: _head(data)))
         good = {row: head for row, head in enumerate(heads) if isinstance(head, _Head)}
         sizes = Counter(head.size for head in good.values())
@@ -100,7 +106,7 @@ def decode(dataset: Dataset, *, budget: int = BUDGET) -> Images:
             row: (pixels[place], None if corners is None else corners[place])
             for place, row in enumerate(good)
         }
-        look = partial(_fill, places, heads)
+        look = partial(_fill, places, heads, Room(AT_ONCE))
         told = list(_each(pool, dataset, look))
     failed = {row: why for row, why in enumerate(told) if isinstance(why, str)}
     kept = [row for row in good if row not in failed]
@@ -157,6 +163,8 @@ def open_picture(data: bytes | None) -> ImageFile:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise Unreadable(f"declares {width} x {height}, more than {MAX_PIXELS:,} pixels")
+    if picture.format == "JPEG" and (scans := data.count(_SCAN)) * width * height > MAX_SCANNED:
+        raise Unreadable(f"a JPEG of {width} x {height} in {scans} scans")
     return picture
 
 
@@ -238,16 +246,50 @@ def _median(counts: Counter[int]) -> int:
     return max(counts)
 
 
+class Room:
+    """So much of something for all threads: who needs more than is left waits for the others.
+
+    Machines have more cores than memory for a picture of MAX_PIXELS on each, some by far.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, share: int) -> Iterator[None]:
+        """Hold a share, or all of it where the share is larger."""
+        share = min(share, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= share)
+            self._left -= share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += share
+                self._changed.notify_all()
+
+
 def _fill(
     places: Mapping[int, tuple[NDArray[np.uint8], NDArray[np.uint8] | None]],
     heads: Sequence[_Head | str],
+    room: Room,
     row: int,
     data: bytes | None,
 ) -> int:
     """Decode one picture into its places; returns the digest of its pixels."""
-    if row not in places:
-        raise Unreadable(heads[row])
-    place, corners = places[row]
+    head = heads[row]
+    if isinstance(head, str):
+        raise Unreadable(head)
+    pixels = head.size[0] * head.size[1]
+    with room.of(pixels) if pixels > _LITTLE else nullcontext():
+        return _decoded(*places[row], data)
+
+
+def _decoded(
+    place: NDArray[np.uint8], corners: NDArray[np.uint8] | None, data: bytes | None
+) -> int:
     channels, height, width = place.shape
     picture = normal(open_picture(data)).convert("L" if channels == 1 else "RGB")
     digest = hashlib.blake2b(picture.tobytes(), digest_size=8, person=b"%dx%d" % picture.size)

@@ -35,6 +35,7 @@ from typing import IO, Any
 
 from guards.data.decoding import Probed, Problem, file_of, form_of, probe
 from guards.errors import GuardError, UsageError
+from guards.text import printable
 
 MIB = 1 << 20
 MEMORY = "TOADSTONE_DECODE_MIB"  # the environment variable that sets the child's memory
@@ -49,6 +50,8 @@ _START = (
 )
 _MOST = 4096 * MIB  # of what unpacks, where nobody says more
 _LONGEST = 64 * MIB  # of an answer; a schema of 100,000 columns is below 10 MiB
+_TOLD = 300  # characters of why a file is not decoded
+_CODES = ("not-data", "zero-rows", "unreadable-file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,8 @@ def _parsed(name: str, answer: dict[str, Any]) -> Probed | Problem:
 
     try:
         if "code" in answer:
-            return Problem(code=str(answer["code"]), path=name, message=str(answer["message"]))
+            code, told = answer["code"], printable(str(answer["message"])[:_TOLD])
+            return Problem(code=_CODES[_CODES.index(code)], path=name, message=told)
         schema = pl.read_ipc_stream(io.BytesIO(base64.b64decode(answer["schema"]))).schema
         rows, unpacked = int(answer["rows"]), int(answer["unpacked"])
         if min(rows, unpacked) < 0:

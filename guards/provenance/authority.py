@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from guards.digest import Digest, digest_json
+from guards.errors import Untrusted
 from guards.provenance.manifest import UNNAMED, Name
 from guards.provenance.memory import SKEW
 from guards.provenance.signing import PublicKey
@@ -239,8 +240,8 @@ class Delegation:
 class Trust:
     """The verifier's trust: delegations in their order, then the keys that have names themselves.
 
-    `standing` is the metadata on which all of it rests, and `source` names it; empty in the small
-    form, which is the verifier's own word.
+    `standing` is the metadata on which all of it rests, `source` names it, and `root` the root in
+    force; empty in the small form, which is the verifier's own word.
     """
 
     keys: tuple[TrustedKey, ...] = ()
@@ -248,6 +249,12 @@ class Trust:
     delegations: tuple[Delegation, ...] = ()
     standing: tuple[Standing, ...] = ()
     source: Digest | None = None
+    root: Digest | None = None
+
+    @property
+    def pin(self) -> Digest:
+        """What to name once, so that another trust is refused: the root, or the whole of it."""
+        return self.root or self.digest
 
     @property
     def digest(self) -> Digest:
@@ -355,6 +362,15 @@ def _nobody(
     ids = sorted({key.keyid for key in keys})
     steps = [Step(rule=f"{role}-key", input=each, ok=False, outcome=told) for each in ids]
     return Authority(role=role, name=name, threshold=1, steps=(*passed, *steps))
+
+
+def exchanged(what: str, found: Digest, pinned: Digest) -> Untrusted:
+    """What to raise where a trust is not the one that was pinned."""
+    return Untrusted(
+        f"trust: {what} is {found}, where {pinned} was pinned: somebody may have exchanged the "
+        "directory. Restore it from where you know it; if a new one was agreed on, pin that one, "
+        "as toadstone trust show prints it"
+    )
 
 
 def _describe(trusted: TrustedKey) -> list[Any]:

@@ -25,13 +25,15 @@ OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 SMALL = 1 << 18
 # Outcome, leaf, and the file as it was when opened: device, inode, size, mtime, ctime.
 RECORD = struct.Struct(">h32s40s")
-STAMP = struct.Struct(">QQqqq")
+STAMP = struct.Struct(">QQqQQ")
 # An outcome that is none of these is the error number of a file that could not be read.
 READ, MOVED, RESIZED, SPECIAL = 0, -1, -2, -3
 MOST = 64
 _LONGEST = 1 << 16
 _NOTHING = bytes(32), bytes(40)
 _IDENTITY = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+# Whoever owns a file sets its mtime; file systems hold times that 64 bits of nanoseconds do not.
+_WORD = (1 << 64) - 1
 _OF_CHANGE = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink")
 
 
@@ -65,11 +67,17 @@ def _record(directory: int, name: str | bytes, size: int, buffer: memoryview) ->
             return RECORD.pack(outcome, *_NOTHING)
         leaf = leaf_of(file, size, buffer)
         outcome = READ if unmoved(before, file) else MOVED
-        return RECORD.pack(outcome, leaf, STAMP.pack(*_IDENTITY(before)))
+        return RECORD.pack(outcome, leaf, stamp(before))
     except OSError as error:
         return RECORD.pack(error.errno or 1, *_NOTHING)
     finally:
         os.close(file)
+
+
+def stamp(status: os.stat_result) -> bytes:
+    """A file by its place and times; another file, or another state of it, has another."""
+    device, inode, size, mtime, ctime = _IDENTITY(status)
+    return STAMP.pack(device, inode, size, mtime & _WORD, ctime & _WORD)
 
 
 def leaf_of(file: int, size: int, buffer: memoryview) -> bytes:

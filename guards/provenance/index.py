@@ -19,7 +19,6 @@ import fcntl
 import hmac
 import json
 import os
-import secrets
 import stat
 import time
 from bisect import bisect_right
@@ -34,7 +33,7 @@ from typing import Any
 from guards.digest import Digest, canonical_json, chunk_count
 from guards.errors import UsageError
 from guards.files import write_atomically
-from guards.provenance.batch import STAMP
+from guards.provenance.batch import STAMP, stamp
 
 PURPOSE = b"toadstone stat index 2"
 # A change within one tick of a clock, two seconds at worst, has the ctime of the change before.
@@ -79,6 +78,8 @@ class Index:
     sealed: Seal | None = None
     _key: bytes = b""
     _descriptor: int = -1
+    _mute: bool = False
+    _about: str = ""
     _mac: bytes = b""
     _known: dict[str, bytes | bytearray] = field(default_factory=dict)
     _again: Mapping[str, frozenset[int]] = field(default_factory=dict)
@@ -138,10 +139,24 @@ class Index:
             self.flush()
 
     def contradict(self, path: str) -> None:
-        """A file has other bytes than its times say: nothing that is known counts any more."""
+        """A file has other bytes than its times say: nothing that is known counts any more.
+
+        Nor does it on disk, from now on: what could not be written later must not be believed.
+        """
+        self.begin()
         self.told = f"{path} has changed and its times have not; every byte was read"
-        self.full, self._stale, self._known, self._again = True, True, {}, {}
-        self.sealed = None
+        self.full = True
+
+    def begin(self) -> None:
+        """Forget all, and begin the file anew."""
+        self.sealed, self._known, self._again, self._pending = None, {}, {}, []
+        data, self._mac = _line(self._key, b"", _header(self._about))
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self._mute = False
+        self._write(_MAGIC + data)
+        if self._mute:  # half a beginning is none
+            os.ftruncate(self._descriptor, 0)
 
     def _blind(self, status: os.stat_result) -> bool:
         if status.st_dev in self._timeless and not self.told:
@@ -174,7 +189,7 @@ class Index:
     def seal(self, seal: Seal) -> None:
         """Remember the root of what this run saw, if it knows all of that and nothing else."""
         known = self._known
-        if seal == self.sealed or self._descriptor < 0 or len(self._seen) != seal.files:
+        if seal == self.sealed or self._idle or len(self._seen) != seal.files:
             return
         if not all(path in known and _is_whole(known[path]) for path in self._seen):
             return
@@ -187,36 +202,44 @@ class Index:
         self._records += 1
 
     def _append(self, document: object) -> None:
-        if self._descriptor < 0:
+        if self._idle:
             return
         data, self._mac = _line(self._key, self._mac, document)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
         try:
             whole = os.write(self._descriptor, data) == len(data)
         except OSError:
             whole = False
         if not whole:  # a full disk is no reason to stop: it costs what reading again costs
-            self._descriptor, self.told = -1, "cannot be written to; less is remembered"
+            self._mute, self.told = True, "cannot be written to; less is remembered"
 
-    def rewrite(self, path: Path, about: str) -> None:
+    def rewrite(self, path: Path) -> None:
         """Write it anew, all at once; where that fails it is emptied, since it may be wrong."""
         try:
-            write_atomically(path, b"".join(self._lines(about)), mode=0o600)
+            write_atomically(path, b"".join(self._lines()), mode=0o600)
         except OSError as error:
-            os.truncate(self._descriptor, 0)
-            raise UsageError(f"index {path}: {error.strerror}") from error
+            os.ftruncate(self._descriptor, 0)
+            self.told = f"cannot be written anew, {error.strerror}; nothing is remembered"
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing of this run goes to disk."""
+        return self._descriptor < 0 or self._mute
 
     @property
     def wasteful(self) -> bool:
         """Whether the file on disk is better written anew."""
-        if self._descriptor < 0 or self._records <= _TOGETHER + len(self._known):
-            return self._descriptor >= 0 and self._stale
+        if self._idle or self._records <= _TOGETHER + len(self._known):
+            return self._stale and not self._idle
         much = self._records > 2 * len(self._known.keys() & self._seen) + _TOGETHER
         return self._stale or much
 
-    def _lines(self, about: str) -> Iterator[bytes]:
+    def _lines(self) -> Iterator[bytes]:
         """The whole index anew, without what is no longer there."""
         yield _MAGIC
-        data, mac = _line(self._key, b"", _header(about))
+        data, mac = _line(self._key, b"", _header(self._about))
         yield data
         paths = sorted(self._known.keys() & self._seen)
         for start in range(0, len(paths), _TOGETHER):
@@ -252,7 +275,7 @@ def opened(path: Path, dataset: Path, key: bytes, *, full: bool = False) -> Iter
         finally:
             index.flush()
         if index.wasteful:
-            index.rewrite(path, about)
+            index.rewrite(path)
     finally:
         os.close(descriptor)
 
@@ -280,8 +303,9 @@ def _load(descriptor: int, path: Path, about: str, key: bytes) -> Index:
         begin = file.read(len(_MAGIC))
         if begin and begin != _MAGIC:
             raise UsageError(f"index {path}: is no index of this version; choose another --index")
-        index = Index(_key=key, _descriptor=descriptor, told=_distrust(os.fstat(descriptor)))
-        sound = 0 if index.told or not begin else _read(index, file.read(_MOST), about)
+        told = _distrust(os.fstat(descriptor))
+        index = Index(_key=key, _descriptor=descriptor, _about=about, told=told)
+        sound = 0 if index.told or not begin else _read(index, file.read(_MOST))
     if sound:
         os.truncate(descriptor, len(_MAGIC) + sound)  # behind it, a line that was cut off
         os.lseek(descriptor, 0, os.SEEK_END)
@@ -290,15 +314,11 @@ def _load(descriptor: int, path: Path, about: str, key: bytes) -> Index:
         index._again = _sample(index._known)
         return index
     os.fchmod(descriptor, 0o600)
-    os.truncate(descriptor, 0)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    index._known, index.sealed = {}, None
-    data, index._mac = _line(key, b"", _header(about))
-    os.write(descriptor, _MAGIC + data)
+    index.begin()
     return index
 
 
-def _read(index: Index, data: bytes, about: str) -> int:
+def _read(index: Index, data: bytes) -> int:
     """Take in a chain of lines; returns how many of the bytes are sound, 0 when none may be."""
     sound = 0
     while (end := data.find(b"\n", sound)) >= 0:
@@ -308,7 +328,7 @@ def _read(index: Index, data: bytes, about: str) -> int:
             index.told = "not as this user wrote it; every byte was read"
             return 0
         records = json.loads(text)
-        if not index._mac and records["about"] != about:
+        if not index._mac and records["about"] != index._about:
             index.told = "about another dataset; every byte was read"
             return 0
         if index._mac:
@@ -364,7 +384,7 @@ def _line(key: bytes, before: bytes, document: object) -> tuple[bytes, bytes]:
 
 
 def _header(about: str) -> dict[str, str]:
-    return {"about": about, "salt": secrets.token_hex(16)}
+    return {"about": about, "salt": os.urandom(16).hex()}
 
 
 def _about(dataset: Path) -> str:
@@ -393,20 +413,15 @@ def _distrust(status: os.stat_result) -> str:
     return ""
 
 
-def stamp(status: os.stat_result) -> bytes:
-    """A file by its place and times; another file, or another state of it, has another."""
-    return _KEY.pack(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
-
-
 def _sample(known: Mapping[str, bytes | bytearray]) -> Mapping[str, frozenset[int]]:
     """A random 1 % of all chunks, at least one, by the system's randomness."""
+    from random import SystemRandom
+
     paths, ends = list(known), [*accumulate((len(e) - _KEY.size) // _LEAF for e in known.values())]
     total = ends[-1] if ends else 0
     count = min(total, max(1, -(-total // SHARE)))
     found: defaultdict[str, set[int]] = defaultdict(set)
-    for place in secrets.SystemRandom().sample(range(total), count):
+    for place in SystemRandom().sample(range(total), count):
         file = bisect_right(ends, place)
         found[paths[file]].add(place - (ends[file - 1] if file else 0))
     return {path: frozenset(numbers) for path, numbers in found.items()}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -72,6 +71,22 @@ class Listing:
         }
 
 
+def manifest_path(dataset: Path) -> Path:
+    """`DATASET.manifest.json`, beside the dataset; a trailing slash changes nothing."""
+    return beside(dataset, ".manifest.json")
+
+
+def profile_path(dataset: Path) -> Path:
+    """`DATASET.profile`, beside the dataset."""
+    return beside(dataset, ".profile")
+
+
+def beside(dataset: Path, suffix: str) -> Path:
+    """The path of what lies beside a dataset; a trailing slash changes nothing."""
+    resolved = dataset if dataset.name not in ("", "..") else dataset.resolve()
+    return resolved.with_name(resolved.name + suffix)
+
+
 def listing_path(manifest: Path) -> Path:
     """`DATASET.manifest.files.jsonl`, beside `DATASET.manifest.json`."""
     return manifest.with_name(manifest.name.removesuffix(".json") + SUFFIX)
@@ -90,7 +105,7 @@ def copy_listing(signed: bytes, manifest: Path) -> None:
     """Put the list of a claim beside a copy of it at `manifest`, if it has one."""
     source = getattr(signed, "listing", None)
     if source is not None and source.is_file():
-        draft = manifest.with_name(f".{manifest.name}.{secrets.token_hex(6)}")
+        draft = manifest.with_name(f".{manifest.name}.{os.urandom(6).hex()}")
         try:
             shutil.copyfile(source, draft, follow_symlinks=False)
             draft.replace(listing_path(manifest))

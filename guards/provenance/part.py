@@ -45,11 +45,13 @@ class Part:
     size: int
     problems: tuple[Difference, ...]
     damage: tuple[Range, ...]
+    strict: bool = False
 
     @property
     def refusals(self) -> tuple[Difference, ...]:
-        """The problems that are more than a warning."""
-        return tuple(problem for problem in self.problems if problem.code not in WARNINGS)
+        """The problems that are more than a warning; all, where `strict` was asked for."""
+        told = frozenset() if self.strict else WARNINGS
+        return tuple(problem for problem in self.problems if problem.code not in told)
 
     @property
     def holds(self) -> bool:

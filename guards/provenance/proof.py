@@ -58,7 +58,8 @@ class Expectation:
 class Proof:
     """The evidence; true when nothing but warnings stands against the claim.
 
-    Of what was `found`, the leaves of `unread` bytes were remembered; `told` is the index's word.
+    Where it is `strict`, not even those may. Of what was `found`, the leaves of `unread` bytes were
+    remembered; `told` is the index's word.
     """
 
     manifest: Manifest | None
@@ -68,6 +69,7 @@ class Proof:
     found: Snapshot = field(default_factory=lambda: Snapshot(files=()))
     unread: int = 0
     told: str = ""
+    strict: bool = False
 
     def __bool__(self) -> bool:
         return self.manifest is not None and not self.refusals
@@ -75,7 +77,7 @@ class Proof:
     @property
     def refusals(self) -> tuple[Difference, ...]:
         """The problems that are more than a warning."""
-        told = {*WARNINGS, PAST}
+        told = {PAST} if self.strict else {*WARNINGS, PAST}
         return tuple(problem for problem in self.problems if problem.code not in told)
 
     @property

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from guards.digest import CHUNK, Chunks, Digest, Piece, chunk_count, merkle_root
 from guards.provenance import batch
-from guards.provenance.batch import RECORD, SMALL
-from guards.provenance.index import Contradicted, Index, stamp
+from guards.provenance.batch import RECORD, SMALL, stamp
+from guards.provenance.index import Contradicted, Index
 from guards.provenance.readers import Answer, Batch, Readers
 from guards.provenance.tree import Difference, Entry, Snapshot
 from guards.provenance.walk import (

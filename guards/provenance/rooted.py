@@ -30,7 +30,7 @@ from guards.digest import Digest, digest_json
 from guards.errors import GuardError, Malformed, Untrusted, UsageError
 from guards.files import read_document
 from guards.provenance import tufdata
-from guards.provenance.authority import Delegation, Standing, Trust
+from guards.provenance.authority import Delegation, Standing, Trust, exchanged
 from guards.provenance.memory import Memory, SeenTrust
 from guards.provenance.signing import Envelope, PublicKey, parse_envelope, signers
 
@@ -70,9 +70,9 @@ class Rooted:
         return self.pieces["root"].signed
 
 
-def read(directory: Path, state: Memory | None = None) -> Trust:
+def read(directory: Path, state: Memory | None = None, pinned: Digest | None = None) -> Trust:
     """The trust in a metadata directory; with `state`, not older than what was seen before."""
-    found = evaluate(files(directory), state.recall_trust() if state else None)
+    found = evaluate(files(directory), state.recall_trust() if state else None, pinned)
     if state:
         state.remember_trust(found.seen)
     return found.trust
@@ -94,14 +94,19 @@ def files(directory: Path) -> dict[str, bytes]:
     return found
 
 
-def evaluate(documents: Mapping[str, bytes], seen: SeenTrust | None = None) -> Rooted:
+def evaluate(
+    documents: Mapping[str, bytes], seen: SeenTrust | None = None, pinned: Digest | None = None
+) -> Rooted:
     """Verify everything in TUF's order; pure.
+
+    With `pinned`, everything rests on the root of that digest, or on one that follows from it.
 
     Raises:
         Malformed: a document is not TUF's metadata.
-        Untrusted: one is missing, is not signed by those that it takes, or is older than `seen`.
+        Untrusted: one is missing, is not signed by those that it takes, is older than `seen`, or
+            does not rest on what was pinned.
     """
-    root, seen = _root(documents, seen)
+    root, seen = _root(documents, seen, pinned)
     timestamp = _top(documents, root, "timestamp", "timestamp.json")
     _refuse_older("timestamp", timestamp.signed.version, seen.timestamp if seen else 0)
     meta = timestamp.signed.snapshot_meta
@@ -125,6 +130,7 @@ def evaluate(documents: Mapping[str, bytes], seen: SeenTrust | None = None) -> R
             delegations=delegations,
             standing=tuple(p.standing for p in (root, timestamp, snapshot, targets)),
             source=digest_json(named),
+            root=root.digest,
         ),
         pieces=pieces,
         seen=SeenTrust(
@@ -137,8 +143,10 @@ def evaluate(documents: Mapping[str, bytes], seen: SeenTrust | None = None) -> R
     )
 
 
-def _root(documents: Mapping[str, bytes], seen: SeenTrust | None) -> tuple[Piece, SeenTrust | None]:
-    """The newest root, by way of every one before it; the first is believed, or was seen."""
+def _root(
+    documents: Mapping[str, bytes], seen: SeenTrust | None, pinned: Digest | None
+) -> tuple[Piece, SeenTrust | None]:
+    """The newest root, by way of every one before it; the first is believed, or seen, or pinned."""
     versions = sorted(int(m[1]) for name in documents if (m := _ROOT.fullmatch(name)))
     if not versions:
         raise UsageError("trust: there is no N.root.json; toadstone trust init --root-key")
@@ -147,18 +155,42 @@ def _root(documents: Mapping[str, bytes], seen: SeenTrust | None) -> tuple[Piece
             f"trust: root version {versions[-1]} is older than version {seen.root}, seen before"
         )
     start = seen.root if seen and seen.root in versions else versions[0]
+    if pinned:
+        from_there = _pinned(documents, versions, pinned)
+        start = min(start, from_there) if seen else from_there
     root = _first_root(documents, start)
-    if seen and (root.signed.version, root.digest) != (seen.root, seen.digest):
-        told = f"its root version {root.signed.version} is another than was seen, {seen.digest}"
-        raise Untrusted(f"trust: {told}; a trust of its own needs a --state of its own")
+    _refuse_another(root, seen, first=True)
     while f"{root.signed.version + 1}.root.json" in documents:
         after = _next_root(documents, root)
-        if seen and _recovers(root.signed, after.signed):
+        if seen and root.signed.version >= seen.root and _recovers(root.signed, after.signed):
             seen = SeenTrust(root=seen.root, digest=seen.digest)
         root = after
+        _refuse_another(root, seen)
     if root.signed.version != versions[-1]:
         raise Untrusted(f"trust: root version {root.signed.version + 1} is missing")
     return root, seen
+
+
+def _pinned(documents: Mapping[str, bytes], versions: list[int], pinned: Digest) -> int:
+    """The version of the root that was pinned, from which, or through which, all others follow."""
+    found = {
+        Digest.of(_envelope(documents, f"{version}.root.json").payload): version
+        for version in versions
+    }
+    if pinned not in found:
+        newest = next(digest for digest, version in found.items() if version == versions[-1])
+        raise exchanged(f"its newest root, version {versions[-1]},", newest, pinned)
+    return found[pinned]
+
+
+def _refuse_another(root: Piece, seen: SeenTrust | None, *, first: bool = False) -> None:
+    """Refuse a root that is not as it was seen; the walk begins there, or before."""
+    version = root.signed.version
+    if seen is None or version < seen.root or (version > seen.root and not first):
+        return
+    if (version, root.digest) != (seen.root, seen.digest):
+        told = f"its root version {version} is another than was seen, {seen.digest}"
+        raise Untrusted(f"trust: {told}; a trust of its own needs a --state of its own")
 
 
 def _first_root(documents: Mapping[str, bytes], version: int) -> Piece:

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import serialization as ser
 
 from guards.digest import Digest, canonical_json
 from guards.errors import Malformed, Untrusted, UsageError
+from guards.files import read_document
 from guards.provenance import schemes
 from guards.provenance.strictjson import Node, loads
 
@@ -189,10 +190,8 @@ def _opened(pem: bytes, path: Path, passphrases: Passphrases) -> Any:
 
 def load_public(path: Path) -> PublicKey:
     """Read an SPKI PEM public key; one for which anybody could sign is refused."""
-    try:
-        pem = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"public key {path}: {error.strerror}") from error
+    if (pem := read_document(path)) is None:
+        raise UsageError(f"public key {path}: No such file or directory")
     try:
         return checked(schemes.from_pem(pem), str(path))
     except ValueError as error:

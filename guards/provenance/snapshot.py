@@ -8,6 +8,7 @@ hashed, whoever else can write to the original.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,6 +54,7 @@ __all__ = [
     "Reading",
     "Snapshot",
     "Walked",
+    "capacity",
     "compare",
     "name_refusal",
     "open_files",
@@ -99,14 +101,35 @@ def _as_claimed(reading: Reading, claimed: Entry | None) -> Entry:
     return claimed if claimed == entry else entry
 
 
+def capacity(path: Path) -> int | None:
+    """The bytes that the disk under `path` has in all, None where it does not say.
+
+    Files of more than that are mostly holes: nothing on the disk, and days to read.
+    """
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return None
+    return disk.f_blocks * disk.f_frsize or None
+
+
 def stage(dataset: Path, into: Path, most: int | None = None) -> Walked:
     """Copy a dataset's plain files into the private, empty directory `into`; name the copy.
 
     The copy takes no more than `most` bytes: a file that does not fit is refused unread, so that
-    a sparse file of a terabyte, where a megabyte was expected, fills no disk.
+    a sparse file of a terabyte, where a megabyte was expected, fills no disk. Nor does one where
+    nobody knows what to expect: what has no room there is not begun.
+
+    Raises:
+        UsageError: there is no room for the copy, or it cannot be written.
     """
     unsafe: list[Difference] = []
+    left = _room(into)
     for found in fitting(walk(dataset, unsafe), most, unsafe):
+        left -= found.status.st_size
+        if left < 0:
+            told = f"{printable(found.path)}: {found.status.st_size} bytes"
+            raise UsageError(f"cannot copy {told}; there is no room for them in {into.parent}")
         if (opened := open_file(found, unsafe)) is None:
             continue
         try:
@@ -119,6 +142,14 @@ def stage(dataset: Path, into: Path, most: int | None = None) -> Walked:
             os.close(opened.descriptor)
     copied = take(into) if any(into.iterdir()) else Walked(snapshot=Snapshot(files=()), unsafe=())
     return _walked(copied.snapshot.files, unsafe)
+
+
+def _room(into: Path) -> float:
+    """Bytes that may be written there; a sixteenth of those that are free is left to others."""
+    if capacity(into) is None:
+        return math.inf
+    disk = os.statvfs(into)
+    return disk.f_bavail * disk.f_frsize * 15 / 16
 
 
 def _copy(opened: Opened, target: Path) -> None:

@@ -12,11 +12,13 @@ form; :mod:`.rootkeeping` edits the full one, whose changes others have to sign.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from guards.digest import Digest
 from guards.errors import UsageError
 from guards.provenance import trustfile
 from guards.provenance.authority import (
@@ -31,6 +33,7 @@ from guards.provenance.authority import (
     Threshold,
     Trust,
     TrustedKey,
+    exchanged,
 )
 from guards.provenance.memory import SKEW, Memory
 from guards.provenance.signing import PublicKey
@@ -50,33 +53,65 @@ __all__ = [
     "TrustedKey",
 ]
 METADATA, PENDING = "metadata", "pending"
+# The environment variable that pins every trust of a process.
+PIN = "TOADSTONE_ROOT_DIGEST"
 
 
-def load(directory: Path, state: Memory | None = None) -> Trust:
+def load(directory: Path, state: Memory | None = None, root: Digest | None = None) -> Trust:
     """Read a trust directory of either form; whatever is doubtful in it is an error.
 
     With `state`, metadata older than was seen before is refused, and what is newer remembered.
+    With `root`, or what TOADSTONE_ROOT_DIGEST says, only a trust that rests on it is believed: of
+    the full form one of its roots, from which the newest follows; of the small form the whole.
 
     Raises:
         UsageError: there is no trust there, or it is both forms at once.
         Malformed: the metadata is not what TUF calls so.
         Untrusted: a key is unsound or listed twice, or the metadata is not signed by those that it
-            takes, or older than what was seen.
+            takes, or older than what was seen, or it is another than was pinned.
     """
+    if root is None and PIN in os.environ:
+        root = parse_root(os.environ[PIN], PIN)
+    return _read(directory, state, root)
+
+
+def to_pin(directory: Path) -> Digest:
+    """The digest by which this trust may be pinned, whatever is pinned now; errors as in `load`."""
+    return _read(directory, None, None).pin
+
+
+def _read(directory: Path, state: Memory | None, root: Digest | None) -> Trust:
     if not is_rooted(directory):
-        return trustfile.read(directory)
+        found = trustfile.read(directory)
+        if root and found.pin != root:
+            raise exchanged(str(directory), found.pin, root)
+        return found
     if (directory / trustfile.FILE).exists():
         raise UsageError(f"trust {directory}: has metadata/ and trust.toml; one of them must go")
-    if not (directory / METADATA).is_dir():
+    if not is_in_force(directory):
         raise UsageError(f"trust {directory}: waits for signatures; toadstone trust sign")
     from guards.provenance.rooted import read
 
-    return read(directory / METADATA, state)
+    return read(directory / METADATA, state, root)
+
+
+def parse_root(text: str, where: str) -> Digest:
+    """Read a pinned digest, `sha256:<hex>` or bare hex; UsageError for anything else."""
+    try:
+        return Digest.parse(text)
+    except ValueError as error:
+        told = "must be sha256:<64 digits>, as toadstone trust show prints it"
+        raise UsageError(f"{where} {text[:80]!r}: {told}") from error
 
 
 def is_rooted(directory: Path) -> bool:
     """Whether a trust directory is of the full form."""
     return any((directory / part).is_dir() for part in (METADATA, PENDING))
+
+
+def is_in_force(directory: Path) -> bool:
+    """Whether a trust of the full form has its first signatures."""
+    return (directory / METADATA).is_dir()
 
 
 def create(directory: Path, key: TrustedKey) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guards.errors import Untrusted, UsageError
-from guards.files import write_atomically
+from guards.files import read_document, write_atomically
 from guards.provenance.authority import (
     COUNTED,
     ROLES,
@@ -39,10 +39,10 @@ _OF_DELEGATION = ("name", "roles", "names", "threshold", "terminating", "key")
 def read(directory: Path) -> Trust:
     """The trust that `directory/trust.toml` and its `keys/` say."""
     path = directory / FILE
+    if (data := read_document(path)) is None:
+        raise UsageError(f"trust {path}: there is no such file; toadstone trust init")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"trust {path}: {error.strerror}; toadstone trust init") from error
+        document = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"trust {path}: not TOML: {error}") from error
     if document.get("version") != 1 or document.keys() - {"version", *_TABLES}:

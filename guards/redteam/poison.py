@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 
 from guards.data.dataset import Dataset, open_dataset
 from guards.errors import NothingToExamine, UsageError
+from guards.private import private
 from guards.provenance.roles import Roles
 from guards.redteam.attacks import Value, find
 from guards.redteam.codec import Change, again
@@ -83,8 +83,8 @@ def poison(
         batch=batch,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".toadstone-", dir=out.parent) as scratch:
-        twin, told = Path(scratch) / "twin", Path(scratch) / "truth"
+    with private(out.parent) as scratch:
+        twin, told = scratch / "twin", scratch / "truth"
         was = _write_twin(opened, chosen, twin)
         lies = open_path(twin) if is_folder(opened) else opened
         write_truth(opened, chosen, told, twin=lies, was=was)
@@ -130,13 +130,13 @@ def poison_batches(
     )
     same = {name: first.settings[name] for name in first.settings.keys() & {"victim"}}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".toadstone-", dir=out.parent) as scratch:
+    with private(out.parent) as scratch:
         for batch, (dataset, name) in enumerate(zip(datasets, named, strict=True)):
             poison(
                 dataset,
                 attack,
                 rate,
-                Path(scratch) / "twins" / name,
+                scratch / "twins" / name,
                 seed=seed,
                 target=first.target,
                 source=source,
@@ -144,7 +144,7 @@ def poison_batches(
                 settings={**(settings or {}), **same},
                 batch=batch,
             )
-        (Path(scratch) / "twins").rename(out)
+        (scratch / "twins").rename(out)
     return [_truth_of(out / name) for name in named]
 
 

@@ -29,6 +29,7 @@ from guards.data.decoding import Probed, Problem
 from guards.data.trial import MIB, Limits, decode_apart
 from guards.errors import Unreadable, UsageError
 from guards.findings import Failed
+from guards.text import printable
 from guards.verdict import load_policy
 
 LITTLE = Limits(memory=700 * MIB, most=700 * MIB)
@@ -294,6 +295,10 @@ def test_a_fork_has_a_child_of_its_own(tmp_path):
         b'{"spent":"x"}\n',
         b'{"spent":1e999}\n',
         b'{"spent":-1e999,"rows":-1,"unpacked":-5}\n',
+        b'{"spent":NaN}\n',
+        b'{"code":"passed","message":"all is well"}\n',
+        b'{"code":[],"message":{}}\n',
+        b'{"code":"unreadable-file","message":"\\u001b[2J\\u202e' + b"x" * 9999 + b'"}\n',
     ],
 )
 def test_a_child_that_was_taken_over_is_a_stranger(tmp_path, answer):
@@ -307,7 +312,9 @@ def test_a_child_that_was_taken_over_is_a_stranger(tmp_path, answer):
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     trial._CHILDREN[LITTLE.memory] = trial._Child(process, LITTLE.memory, os.getpid())
-    assert told_of_good(tmp_path)
+    told = told_of_good(tmp_path)
+    assert told
+    assert (printable(told), len(told) < 1000) == (told, True)
     process.kill()
     process.wait()
 

@@ -7,9 +7,14 @@ import gc
 import json
 import os
 import shutil
+import signal
 import stat
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +49,26 @@ def reissue(spine, who="scanner", **change):
     record = parse(parse_envelope(spine.record.read_bytes()))
     signed = sign(payload(replace(record, **change)), spine.keys.private(who))
     spine.record.write_bytes(signed.to_json())
+
+
+def train(spine, home, code):
+    """A training job in a process of its own; its first word is where its copy is."""
+    begin = (
+        "import gc, os, sys, time, guards\n"
+        "admitted = guards.require_pass(*sys.argv[1:4], policy=sys.argv[4])\n"
+        "print(admitted.root, flush=True)\n"
+    )
+    about = [spine.batch, spine.record, spine.trust_dir, spine.home / "m1.toml"]
+    return subprocess.Popen(
+        [sys.executable, "-c", begin + code, *about],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(home)},
+    )
+
+
+def names_in(directory):
+    return sorted(path.name for path in directory.iterdir())
 
 
 def test_what_passed_is_admitted_byte_for_byte(passed):
@@ -270,8 +295,10 @@ class TestAdmitted:
             lambda p: p.unlink(),
             lambda p: (p.unlink(), p.symlink_to("/etc/hostname")),
             lambda p: (p.unlink(), p.mkdir()),
+            lambda p: (p.unlink(), os.mkfifo(p)),
+            lambda p: os.truncate(p, 1 << 40),
         ],
-        ids=["other bytes", "gone", "a link", "a directory"],
+        ids=["other bytes", "gone", "a link", "a directory", "a fifo", "a sparse terabyte"],
     )
     def test_the_copy_swapped_afterwards_is_refused(self, passed, swap):
         admitted = passed.gate()
@@ -294,6 +321,37 @@ class TestAdmitted:
         del admitted
         gc.collect()
         assert not root.exists()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_the_copy_of_a_job_that_was_killed_is_gone_with_the_next(
+        self, passed, tmp_path, monkeypatch, number
+    ):
+        job = train(passed, tmp_path, "time.sleep(600)")
+        root = Path(job.stdout.readline().strip())
+        assert names_in(root) == ["a.parquet", "more"]
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        before = passed.gate()
+        assert root.is_dir(), "of a job that is at work nothing is taken"
+        job.send_signal(number)
+        job.communicate()
+        assert root.is_dir(), "who is killed takes nothing along"
+        admitted = passed.gate()
+        assert not root.exists()
+        for each in (before, admitted):
+            assert each.table().height == 80
+
+    def test_a_worker_that_was_forked_takes_nothing_along(self, passed, tmp_path):
+        """Not by its end, with all that is registered for it, nor by collecting what it has."""
+        code = (
+            "child = os.fork()\n"
+            "if not child:\n"
+            "    del admitted; gc.collect(); sys.exit()\n"
+            "os.waitpid(child, 0); print(admitted.table().height)"
+        )
+        job = train(passed, tmp_path, code)
+        told, _ = job.communicate()
+        assert told.split()[-1] == "80"
+        assert not Path(told.split()[0]).exists(), "and it ends with its owner"
 
     def test_a_refusal_leaves_nothing_behind(self, passed, tmp_path):
         (passed.batch / "extra.csv").write_text("x")

@@ -45,6 +45,39 @@ def bomb():
     )
 
 
+def many_scans(side, scans):
+    """A progressive JPEG of zeros: 117 bytes make a decoder go through all pixels once more."""
+
+    def part(kind, body):
+        return b"\xff" + bytes([kind]) + struct.pack(">H", len(body) + 2) + body
+
+    def table(which, symbol):
+        return part(0xC4, bytes([which]) + bytes([1]) + bytes(15) + bytes([symbol]))
+
+    def scan(first, last, bits):
+        bits += "1" * (-len(bits) % 8)
+        coded = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+        return part(0xDA, bytes([1, 1, 0, first, last, 0])) + coded.replace(b"\xff", b"\xff\0")
+
+    blocks = (side // 8) ** 2
+    runs = "0" * 15 * -(-blocks // 16384)  # each says that 16384 blocks have nothing more
+    size = part(0xC2, struct.pack(">BHHB", 8, side, side, 1) + bytes([1, 0x11, 0]))
+    head = b"\xff\xd8" + part(0xDB, bytes(1) + b"\1" * 64) + size + table(0, 0) + table(16, 0xE0)
+    return head + scan(0, 0, "0" * blocks) + scan(1, 63, runs) * scans + b"\xff\xd9"
+
+
+def test_a_jpeg_of_many_scans_is_not_gone_through(tmp_path):
+    """Some megabytes of them keep a processor busy for days, in a call that no clock ends."""
+    usual, many = many_scans(512, 10), many_scans(4096, 200)
+    assert Image.open(io.BytesIO(many), formats=["JPEG"]).size == (4096, 4096)
+    Image.open(io.BytesIO(usual)).load()
+    dataset = written(tmp_path / "data", {5: (usual, "a.jpg"), 6: (many, "b.jpg")})
+    _, _, rows = scanned(dataset)
+    told = dict(of_images(rows).select("row_in_file", "reason").iter_rows())
+    assert "in 201 scans" in told[6]
+    assert told[5].startswith("blank picture"), "and is read"
+
+
 def written(folder, change=None, frame=None, name="part-000.parquet"):
     """The sample (500 rows) with `change`, `{row: (bytes, path)}`, in its pictures."""
     frame = pl.read_parquet(SAMPLE) if frame is None else frame

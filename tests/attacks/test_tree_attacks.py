@@ -12,8 +12,11 @@ import socket
 
 import pytest
 
+import guards
+from guards.cli import main
 from guards.errors import REFUSALS, GateRefused, UnsafeTree, UsageError
 from guards.provenance import snapshot
+from guards.provenance.memory import Memory
 from guards.text import printable
 from guards.verdict import Decision, load_policy
 
@@ -197,6 +200,52 @@ def test_the_verdict_on_an_unclean_tree_never_decodes_it(spine):
     assert spine.verify().manifest is not None
 
 
+@pytest.fixture
+def holes(spine):
+    """A file in the dataset that has twice the bytes of its disk, and takes none of them."""
+    path, size = spine.batch / "holes.csv", 2 * (snapshot.capacity(spine.batch) or 0)
+    path.touch()
+    try:
+        os.truncate(path, size or 1 << 44)
+    except OSError:
+        pytest.skip("needs a file system whose files may be larger than its disk")
+    return path
+
+
+def test_holes_that_nobody_claims_are_not_read_for_days(spine, holes):
+    """Where a claim says how much there is, no more is read; where there is none, no hole is."""
+    assert "too-large" in spine.codes()
+    spine.manifest.unlink()
+    assert {"too-large", "unsigned"} <= set(spine.codes())
+    done = spine.scan()
+    assert done.verdict.decision is Decision.BLOCK
+
+
+def test_holes_fill_no_disk_where_nobody_asks_for_a_claim(spine, holes):
+    with pytest.raises(UsageError, match=r"holes.csv: \d+ bytes; there is no room for them"):
+        spine.scan(trust=None, policy=load_policy("explore"), key=None)
+
+
+def test_many_holes_fill_no_disk_either(spine, monkeypatch):
+    """Together they are counted before the first is copied beyond what is free."""
+    monkeypatch.setattr(snapshot, "_room", lambda into: 1 << 20)
+    for number in range(3):
+        (spine.batch / f"{number}.csv").touch()
+        os.truncate(spine.batch / f"{number}.csv", 1 << 19)
+    with pytest.raises(UsageError, match="there is no room for them"):
+        spine.scan(trust=None, policy=load_policy("explore"), key=None)
+
+
+@pytest.mark.parametrize("year", [1902, 2300, 2400])
+def test_times_that_nobody_lives_to_see_stop_nothing(spine, year):
+    """Whoever owns a file sets its mtime, to what does not fit into 64 bits of nanoseconds, too."""
+    seconds = (year - 1970) * 31_556_952
+    os.utime(spine.batch / FILE, (seconds, seconds))
+    for _ in range(2):
+        assert spine.verify(index=spine.home / "index")
+    assert spine.scan().verdict.decision is Decision.PASS
+
+
 def test_a_hard_link_is_told_but_its_bytes_are_the_signed_ones(spine):
     os.link(spine.batch / FILE, spine.home / "second name")
     assert spine.codes() == ["hardlink"]
@@ -207,6 +256,24 @@ def test_a_hard_link_is_told_but_its_bytes_are_the_signed_ones(spine):
     admitted = spine.gate()
     (spine.home / "second name").write_bytes(b"through the other name")
     assert admitted.table().height == 80, "what was admitted is a copy"
+
+
+def test_a_hard_link_is_refused_where_that_is_asked_for(spine, tmp_path, capsys):
+    """Who has the second name may write to the file whenever they like."""
+    assert spine.verify(strict=True)
+    os.link(spine.batch / FILE, spine.home / "second name")
+    found = spine.verify(strict=True, state=Memory(tmp_path / "state"))
+    assert [problem.code for problem in found.refusals] == ["hardlink"]
+    assert not found
+    assert Memory(tmp_path / "state").recall(found.manifest.name) is None
+    line = ["verify", str(spine.batch), "--trust", str(spine.trust_dir)]
+    for more, status in ((["--strict"], 12), ([], 0)):
+        assert main([*line, *more]) == status
+        assert main([*line, *more, "--files", FILE]) == (status or 10)
+        assert "hardlink" in capsys.readouterr().out
+    assert not guards.verify(spine.batch, trust=spine.trust_dir, strict=True)
+    (spine.home / "second name").unlink()
+    assert guards.verify(spine.batch, trust=spine.trust_dir, strict=True)
 
 
 def test_a_hard_link_within_the_dataset_is_an_extra_file(spine):

@@ -6,6 +6,7 @@ taken away, and the result is held to `verify`, the scan and the gate. Numbers 1
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +21,7 @@ from guards.provenance import trust as trusts
 from guards.provenance.manifest import parse_name
 from guards.provenance.memory import Memory
 from guards.provenance.rooted import files
-from guards.provenance.signing import parse_envelope, sign
+from guards.provenance.signing import load_public, parse_envelope, sign
 from guards.publish import countersign
 from guards.verdict import Decision
 
@@ -337,6 +338,111 @@ class TestFreshness:
             "umbrella version 1 expired"
             in may(rooted, "second", name=name, at=at + 2 * HOUR).why_not
         )
+
+
+class TestPinned:
+    """A trust that was exchanged whole is refused on the first day, with no state to compare."""
+
+    @pytest.fixture
+    def other(self, rooted, tmp_path):
+        """The attacker's own trust, good in itself, under which their key may do everything."""
+        made = tmp_path / "other"
+        keys = [rooted.public("stranger")]
+        rootkeeping.start(made, keys, 1, rooted.terms("stranger"))
+        return made
+
+    def test_another_trust_is_refused_with_both_digests(self, rooted, other):
+        pin = trusts.to_pin(rooted.directory)
+        assert trusts.load(rooted.directory, root=pin).root == pin
+        trusts.load(other), "by itself it is good"
+        with pytest.raises(Untrusted) as caught:
+            trusts.load(other, root=pin)
+        assert {str(pin), str(trusts.to_pin(other))} <= set(
+            str(caught.value).replace(",", "").split()
+        )
+        assert "toadstone trust show" in str(caught.value)
+
+    def test_what_was_refused_is_not_remembered(self, rooted, other, tmp_path):
+        memory = Memory(tmp_path / "state")
+        with pytest.raises(Untrusted, match="was pinned"):
+            trusts.load(other, memory, trusts.to_pin(rooted.directory))
+        assert memory.recall_trust() is None
+
+    def test_a_root_that_follows_from_the_pinned_one_is_believed(self, rooted, tmp_path):
+        first = trusts.to_pin(rooted.directory)
+        rotate(rooted)
+        second = trusts.to_pin(rooted.directory)
+        assert first != second
+        for state in (None, Memory(tmp_path / "state")):
+            for pin in (first, second, first):
+                assert trusts.load(rooted.directory, state, pin).root == second
+
+    def test_an_older_root_than_the_pinned_one_is_refused(self, rooted, tmp_path):
+        old = shutil.copytree(rooted.directory, tmp_path / "old")
+        rotate(rooted)
+        with pytest.raises(Untrusted, match="root, version 1, is sha256:"):
+            trusts.load(old, root=trusts.to_pin(rooted.directory))
+
+    def test_what_lies_before_the_pinned_root_decides_nothing(self, rooted, other):
+        """An attacker's first root, from which the pinned one would not follow, is not asked."""
+        rotate(rooted)
+        shutil.copy(other / "metadata" / "1.root.json", rooted.metadata / "1.root.json")
+        with pytest.raises(Untrusted):
+            trusts.load(rooted.directory)
+        pin = Digest.of(parse_envelope((rooted.metadata / "2.root.json").read_bytes()).payload)
+        assert trusts.load(rooted.directory, root=pin).root == pin
+
+    def test_an_attackers_root_behind_the_pinned_one_is_refused(self, rooted):
+        pin = trusts.to_pin(rooted.directory)
+        forged = rooted.metadata / "2.root.json"
+        shutil.copy(rooted.metadata / "1.root.json", forged)
+        rooted.resign("2.root.json", lambda document: document.update(version=2), "stranger")
+        with pytest.raises(Untrusted, match="root version 1"):
+            trusts.load(rooted.directory, root=pin)
+
+    def test_the_pin_does_not_make_another_root_of_what_was_seen(self, rooted, other, tmp_path):
+        memory = Memory(tmp_path / "state")
+        trusts.load(other, memory)
+        with pytest.raises(Untrusted, match="another than was seen"):
+            trusts.load(rooted.directory, memory, trusts.to_pin(rooted.directory))
+
+    def test_a_small_trust_in_the_place_of_a_signed_one_is_refused(self, rooted):
+        pin = trusts.to_pin(rooted.directory)
+        shutil.rmtree(rooted.directory)
+        key = trusts.TrustedKey(key=rooted.public("stranger"), roles=("producer",), names=("*",))
+        trusts.create(rooted.directory, key)
+        with pytest.raises(Untrusted, match="was pinned"):
+            trusts.load(rooted.directory, root=pin)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda home, key: trusts.add(home, key),
+            lambda home, key: min((home / "keys").iterdir()).write_bytes(key.key.pem),
+            lambda home, key: (home / "trust.toml").write_text(
+                (home / "trust.toml").read_text().replace("acme/", "umbrella/")
+            ),
+        ],
+        ids=["a key more", "another key in the same file", "other names"],
+    )
+    def test_of_the_small_form_all_is_pinned(self, spine, change):
+        key = trusts.TrustedKey(
+            key=load_public(spine.keys.pub("second")), roles=("producer",), names=("*",)
+        )
+        pin = trusts.to_pin(spine.trust_dir)
+        assert trusts.load(spine.trust_dir, root=pin) == spine.trust
+        change(spine.trust_dir, key)
+        with pytest.raises(Untrusted, match="was pinned"):
+            trusts.load(spine.trust_dir, root=pin)
+
+    @pytest.mark.parametrize("part", ["trust.toml", "keys"])
+    def test_a_fifo_in_the_directory_makes_nobody_wait(self, spine, part):
+        path = spine.trust_dir / part
+        path = next(path.iterdir()) if path.is_dir() else path
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(UsageError, match="not a plain file"):
+            trusts.load(spine.trust_dir)
 
 
 class TestRollback:

@@ -422,6 +422,7 @@ def test_a_crash_is_one_and_no_verdict(shell):
     code = (
         "import sys\n"
         "from guards.cli import main\n"
+        "import guards.verify\n"
         "def broken(claimed): raise ZeroDivisionError('ours')\n"
         "sys.modules['guards.verify'].verify = broken\n"
         "sys.exit(main(sys.argv[1:]))"

@@ -87,7 +87,51 @@ class TestRootKeys:
         assert "'reason': 'stolen'" in run("trust show --trust t")
         told = run(f"trust revoke --trust t --key @root-1 --reason stolen {BY}", 2)
         assert "is a root key; another has to take its place" in told
-        assert "the verifier's own word" in run("trust show --trust trust", 2)
+        assert "the verifier's own word" in run("trust show --trust trust")
+
+    def test_another_trust_than_was_pinned_is_refused(self, run, monkeypatch):
+        """Where a trust is taken, in the line or in the environment; and none is let off."""
+        signed(run)
+        run(f"trust add-key --trust t --key @producer --name * --role producer {BY}")
+        run(f"trust add-key --trust t --key @scanner --name * --role scanner {BY}")
+        pins = {}
+        for trust in ("t", "trust"):
+            pins[trust] = json.loads(run(f"trust show --trust {trust} --format json"))[
+                "root_digest"
+            ]
+            assert f"root-digest {pins[trust]}" in run(f"trust show --trust {trust}")
+        scan = "scan batch --policy m1.toml --key !scanner --ledger l --out run"
+        gate = "gate batch --record run/record.json --policy m1.toml"
+        asked = [scan, gate, "verify batch", "ledger verify l", "trust explain batch.manifest.json"]
+        for trust, other in (("t", "trust"), ("trust", "t")):
+            run(f"{asked[0].replace('l --out', f'l{trust} --out')} --trust {trust}")
+            for line in asked:
+                line = line.replace("verify l", f"verify l{trust}")
+                line = line.replace("--ledger l", f"--ledger l{trust}") + f" --trust {trust}"
+                run(f"{line} --root-digest {pins[trust]}")
+                told = run(f"{line} --root-digest {pins[other]}", 12)
+                assert pins[trust] in told, line
+                assert pins[other] in told, line
+                assert "trust show" in told, line
+                with monkeypatch.context() as inside:
+                    inside.setenv("TOADSTONE_ROOT_DIGEST", pins[other])
+                    assert "was pinned" in run(line, 12)
+                    run(f"{line} --root-digest {pins[trust]}")
+        assert pins["t"] in run("trust explain batch.manifest.json --trust t")
+        monkeypatch.setenv("TOADSTONE_ROOT_DIGEST", pins["trust"])
+        assert pins["t"] in run("trust show --trust t"), "what would be pinned can be seen"
+
+    @pytest.mark.parametrize("pin", ["", "sha256:12", "md5:" + "0" * 64, "A" * 64])
+    def test_a_pin_that_is_none_is_a_wrong_line(self, run, monkeypatch, pin):
+        line = "verify batch --trust trust"
+        assert "trust show prints it" in run(f"{line} --root-digest={pin}", 2)
+        monkeypatch.setenv("TOADSTONE_ROOT_DIGEST", pin)
+        assert "TOADSTONE_ROOT_DIGEST" in run(line, 2)
+
+    def test_a_pin_of_no_trust_is_a_wrong_line(self, run):
+        pin = "0" * 64
+        assert "of a --trust" in run(f"scan batch --policy explore --root-digest {pin}", 2)
+        assert "--trust" in run(f"verify batch --root-digest {pin}", 2)
 
     def test_metadata_that_is_gone_is_told(self, run, here):
         signed(run)

@@ -15,7 +15,8 @@ import pytest
 import guards
 from guards.integrations.dagster import deployment
 from guards.provenance.manifest import parse
-from guards.provenance.signing import load_private, parse_envelope, sign
+from guards.provenance.signing import generate, load_private, parse_envelope, sign
+from guards.provenance.trust import TrustedKey, create, to_pin
 from guards.publish import Claim, manifest_path, publish
 
 FIRST, SECOND = "2013-01", "2013-02"
@@ -174,12 +175,30 @@ def test_files_swapped_while_the_training_set_is_written_refuse(trained, monkeyp
     assert "changed while it was written" in told
 
 
-@pytest.mark.parametrize("field", ["trust", "policy", "scanner_key", "work"])
+@pytest.mark.parametrize("field", ["trust", "policy", "scanner_key", "work", "root_digest"])
 def test_who_starts_a_run_does_not_choose_whose_word_counts(world, field):
     given = {**world.toadstone.model_dump(), field: str(world.home / "mine")}
     with pytest.raises(dg.DagsterInvalidConfigError):
         world.materialize("trained_model", config={"toadstone": {"config": given}})
     assert not world.models()
+
+
+def test_a_trust_that_was_exchanged_refuses_where_it_is_pinned(trained):
+    """Whoever swaps the whole directory decides else who may sign, and for what."""
+    pinned = trained.toadstone.model_copy(
+        update={"root_digest": str(to_pin(trained.deployment.trust))}
+    )
+    place = pinned.deployment()
+    assert deployment.examine_training_set(place).verdict
+    assert place.terms(place.training).trust == place.trusted()
+    shutil.rmtree(place.trust)
+    key = generate(trained.home / "stranger")
+    create(place.trust, TrustedKey(key=key, roles=("producer", "scanner"), names=("acme/*",)))
+    for ask in (place.trusted, lambda: place.terms(place.training)):
+        with pytest.raises(guards.GuardError, match="was pinned"):
+            ask()
+    with pytest.raises(guards.GuardError, match="was pinned"):
+        deployment.examine_training_set(place)
 
 
 def test_a_training_set_of_other_files_refuses_whoever_signed_it(trained):

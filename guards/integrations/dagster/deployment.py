@@ -35,13 +35,14 @@ from guards.provenance.collection import (
     strangers,
 )
 from guards.provenance.lines import Entry
-from guards.provenance.listing import copy_listing, listing_path, read_claim
+from guards.provenance.listing import copy_listing, listing_path, manifest_path, read_claim
 from guards.provenance.manifest import Manifest, Name, parse
 from guards.provenance.memory import Memory
 from guards.provenance.signing import load_private, parse_envelope
 from guards.provenance.snapshot import take
+from guards.provenance.trust import Trust, parse_root
 from guards.provenance.trust import load as load_trust
-from guards.publish import Claim, manifest_path, publish
+from guards.publish import Claim, publish
 from guards.scan import Scanned
 from guards.verdict import load_policy
 
@@ -61,6 +62,12 @@ class Deployment:
     policy: str
     scanner_key: Path
     deriver_key: Path
+    root_digest: str = ""
+
+    def trusted(self) -> Trust:
+        """The trust, read anew each time; with `root_digest`, only that one."""
+        root = parse_root(self.root_digest, "root_digest") if self.root_digest else None
+        return load_trust(self.trust, root=root)
 
     @property
     def store(self) -> Path:
@@ -104,7 +111,7 @@ class Deployment:
     def terms(self, name: Name) -> Terms:
         """What the gate demands of `name`, read anew each time."""
         return Terms(
-            trust=load_trust(self.trust),
+            trust=self.trusted(),
             policy=load_policy(self.policy),
             name=name,
             ledger=self.ledger,
@@ -197,7 +204,7 @@ def record_model(deployment: Deployment, model: Path, admitted: Admitted) -> Non
     """Log that the model was trained on the training set as it was admitted."""
     name = Name(deployment.training.dataset, "model")
     what = What(kind="model", name=name, version=admitted.record.version)
-    trust, key = load_trust(deployment.trust), load_private(deployment.deriver_key)
+    trust, key = deployment.trusted(), load_private(deployment.deriver_key)
     try:
         log_model(model, what, [admitted.signed], deployment.ledger, trust, key)
     except BaseException:
@@ -209,6 +216,7 @@ def _scan(deployment: Deployment, dataset: Path, out: Path, name: Name) -> Scann
     return scan(
         dataset,
         trust=deployment.trust,
+        root_digest=deployment.root_digest or None,
         policy=deployment.policy,
         key=deployment.scanner_key,
         out=out,
@@ -220,7 +228,7 @@ def _scan(deployment: Deployment, dataset: Path, out: Path, name: Name) -> Scann
 
 def _log(deployment: Deployment) -> ledger.Log:
     try:
-        return ledger.verify(deployment.ledger, load_trust(deployment.trust))
+        return ledger.verify(deployment.ledger, deployment.trusted())
     except UsageError as error:
         raise GateRefused([f"{error}; what is not in a ledger has not passed"]) from error
 

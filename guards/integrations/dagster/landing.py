@@ -22,10 +22,9 @@ from guards.digest import digest_json
 from guards.errors import REFUSALS, UsageError
 from guards.integrations.dagster.deployment import BATCH, Deployment
 from guards.integrations.dagster.resource import Toadstone
-from guards.provenance.listing import listing_path, read_claim
+from guards.provenance.listing import listing_path, manifest_path, read_claim
 from guards.provenance.manifest import parse
 from guards.provenance.signing import parse_envelope
-from guards.publish import manifest_path
 from guards.text import printable
 
 PATIENCE_NS = 60 * 10**9

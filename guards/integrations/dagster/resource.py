@@ -24,6 +24,7 @@ class Toadstone(dg.ConfigurableResource[Any]):
     policy: str = Field(description="the verifier's policy: a built-in name or a TOML file")
     scanner_key: str = Field(description="PEM; signs records and the ledger")
     deriver_key: str = Field(description="PEM; signs the claim on a training set")
+    root_digest: str = Field(default="", description="no other trust than this: `trust show`")
 
     def get_resource_definition(self) -> dg.ResourceDefinition:  # type: ignore[override]
         """This very object: whoever may start a run may not choose whose word counts in it.
@@ -43,6 +44,7 @@ class Toadstone(dg.ConfigurableResource[Any]):
             policy=self.policy,
             scanner_key=Path(self.scanner_key),
             deriver_key=Path(self.deriver_key),
+            root_digest=self.root_digest,
         )
 
 

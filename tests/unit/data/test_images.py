@@ -2,9 +2,12 @@
 
 import io
 import struct
+import threading
+import time
 import warnings
 import zlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -13,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from guards.data import images as pictures_of_data
 from guards.data.dataset import open_dataset
 from guards.data.images import (
     MAX_PIXELS,
     WORKING,
+    Room,
     decode,
     normal,
     open_picture,
@@ -100,6 +105,35 @@ def test_what_does_not_decode_is_told_by_row_and_stops_nothing(tmp_path):
     assert told[4] == "empty"
     assert told[5]
     assert "pixels" in told[6]
+
+
+@pytest.mark.parametrize("most", [1, 10, 25])
+def test_threads_hold_no_more_together_than_there_is(most):
+    """Who needs more than all of it holds it alone; nobody waits for ever."""
+    room, held, peaks, lock = Room(most), [], [], threading.Lock()
+
+    def decode_one(share):
+        with room.of(share):
+            with lock:
+                held.append(min(share, most))
+                peaks.append(sum(held))
+            time.sleep(0.001)
+            with lock:
+                held.remove(min(share, most))
+
+    shares = [1, 7, 10, 3, 50, 10, 1, 9] * 8
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(decode_one, shares))
+    assert len(peaks) == len(shares)
+    assert max(peaks) <= most
+
+
+def test_pictures_that_wait_for_each_other_are_those_that_were_stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures_of_data, "AT_ONCE", 1)
+    stored = [RNG.integers(0, 256, (300, 300), np.uint8) for _ in range(9)]
+    found = decode(opened(tmp_path, [encode(pixels) for pixels in stored]))
+    assert not found.failed
+    assert np.array_equal(found.pixels[:, 0], np.stack(stored))
 
 
 def test_messages_are_the_same_each_time(tmp_path):
