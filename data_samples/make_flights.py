@@ -38,8 +38,8 @@ admits = true
 false_alarm_budget = 0.01
 
 rules = [
-    "integrity", "provenance", "quality", "contract", "drift", "excess", "crowds", "swaps", "labels",
-    "sources",
+    "integrity", "provenance", "quality", "contract", "drift", "excess", "crowds", "swaps",
+    "labels", "sources",
 ]
 required = [
     "integrity", "provenance", "quality", "contract", "drift", "excess", "labels", "sources",
