@@ -9,17 +9,17 @@ For every source, and every two values of a column of words, the rows of the one
 how the reference's rows of both lie in that other column which tells them apart best
 (:mod:`guards.data.swapped`), the label being such a column as well. What somebody gains who bets
 on the other value is evidence that needs no asymptotics (:mod:`guards.numerics.betting`); `alpha`
-is shared out over all bets. A bet counts less where values and
-sources have more to say together than in pairs, or blocks of the reference differ; not at all
-where the other sources win it as well, as after a season, or where such rows came in addition to
-all that were to be expected; and no single cell counts for more than befits the other value, so
-that a new route is not taken for exchanged carriers. An alarm needs
-`min_rows` rows, and `min_share` of the batch, that look like the other value.
+is shared out over all bets. A bet counts less where values and sources have more to say together
+than in pairs, or blocks of the reference differ; not at all where the other sources win it as well,
+as after a season, or where such rows came in addition to all that were to be expected; and no
+single cell counts for more than befits the other value, so that a new route is not taken for
+exchanged carriers. An alarm needs `min_rows` rows, and `min_share` of the batch, that look like the
+other value, a third of them rows that can be shown: each more likely of that value than not.
 
 Measured by benchmarks/power.py; the figures stand in docs/rules.md and docs/statistics.md.
 
 The known way around it: exchange values that no single other column tells apart; take few rows of
-many sources; have no column of sources.
+many sources, or all sources alike; have no column of sources.
 """
 
 from __future__ import annotations

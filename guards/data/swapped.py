@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     Reals = npt.NDArray[np.float64]
 
 LEAST = 8  # rows of a value in a source that are looked at
+LIKELY = 0.5  # that a row is of the other value: such rows are held
 APART = 0.7  # nats that the rows of the other value lie apart, at least
 # log10 of the evidence in all other sources together, or its part of that in the one, that makes it
 # theirs as well
 _BROAD, _PART = 2.0, 0.4
+_SHOWN = 1 / 3  # of the rows that moved are each more likely of the other value than not
 _ADDED = 2.5  # standard deviations: more rows of both together have come, and were not exchanged
 
 
@@ -38,7 +40,8 @@ class Swapped:
     """Of `rows` rows with `value` of `column` in `source` some `moved` look like rows of `other`.
 
     Told by the column `by`. `log_e` is log10 of the evidence. `value`, `other` and `source` are
-    codes of the bins. `chances` (cells,) say for each code of `by` how likely such a row is one.
+    codes of the bins. `chances` (cells,) say for each code of `by` how likely such a row is one;
+    `shown` are the rows of which that is more likely than not.
     """
 
     column: str
@@ -48,6 +51,7 @@ class Swapped:
     by: str
     rows: int
     moved: float
+    shown: int
     log_e: float
     chances: Reals
 
@@ -134,10 +138,12 @@ def _bets(
         return
     spreads = [betting.shares(tables[column, name].counts) for name in by]
     best = np.argmax([betting.worth(spread) for spread in spreads], axis=0)
+    # Neither what is missing is a value, nor all others together.
+    told = np.array(
+        [place > 0 and word != OTHER for place, word in enumerate(profile.by_name[column].bins)]
+    )
     for place, (name, spread) in enumerate(zip(by, spreads, strict=True)):
-        able = (best == place) & (betting.apart(spread) >= APART)
-        # The first code is of what is missing, which is no value.
-        able[0], able[:, 0] = False, False
+        able = (best == place) & (betting.apart(spread) >= APART) & np.outer(told, told)
         np.fill_diagonal(able, False)
         first, second = np.nonzero(able)
         if len(first):
@@ -226,9 +232,14 @@ def swapped(
         local = elsewhere < np.maximum(_BROAD, _PART * told)
         for place in np.flatnonzero(enough & local & (told > 0)).tolist():
             one = _told(bets, held, code, place, float(told[place]))
-            if one.moved >= least and _added(bets, held, code, place) <= _ADDED:
+            if _stands(one, least) and _added(bets, held, code, place) <= _ADDED:
                 found.append(one)
     return _best(found), tests
+
+
+def _stands(one: Swapped, least: float) -> bool:
+    """Whether enough rows moved, and can be shown: of a column that merely shifts none can."""
+    return one.moved >= least and one.shown >= _SHOWN * one.moved
 
 
 def _evidence(bets: Bets, held: _Held, source: int, blocks: int) -> Reals:
@@ -279,6 +290,7 @@ def _told(bets: Bets, held: _Held, source: int, place: int, log_e: float) -> Swa
     first = int(bets.first[place])
     rows, ratio = held.counts[source][first], held.ratio(bets, source)[place]
     share = betting.likeliest(rows, ratio)
+    chances = betting.chances(ratio, share)
     return Swapped(
         column=bets.column,
         value=first,
@@ -287,8 +299,9 @@ def _told(bets: Bets, held: _Held, source: int, place: int, log_e: float) -> Swa
         by=bets.by,
         rows=int(rows.sum()),
         moved=share * int(rows.sum()),
+        shown=int(rows[chances >= LIKELY].sum()),
         log_e=log_e,
-        chances=betting.chances(ratio, share)[bets.cells],
+        chances=chances[bets.cells],
     )
 
 
@@ -311,6 +324,6 @@ def rows_of(
             here = (part.codes[source] == one.source) & (part.codes[one.column] == one.value)
             places = np.flatnonzero(here)
             odds = one.chances[part.codes[one.by][places].astype(np.int64)]
-            likely: Any = odds >= 0.5
+            likely: Any = odds >= LIKELY
             rows |= zip((part.start + places[likely]).tolist(), odds[likely].tolist(), strict=True)
     return held

@@ -94,6 +94,13 @@ def test_a_new_route_is_no_exchange(table_case, flights_month, flights_profile):
     assert measured.findings == ()
 
 
+def test_a_column_that_merely_shifts_is_no_exchange(table_case, profile_of, flights_month):
+    """March against January and February: JetBlue's distances at Kennedy are a little others."""
+    before = pl.concat([flights_month(1), flights_month(2)])
+    measured = examine(table_case(flights_month(3), reference=profile_of(before)))
+    assert measured.findings == ()
+
+
 def test_what_is_exchanged_everywhere_is_for_drift_to_tell(
     table_case, flights_month, flights_profile
 ):
