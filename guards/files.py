@@ -31,9 +31,14 @@ def read_document(path: Path) -> bytes | None:
     return data
 
 
+def draft_of(path: Path) -> Path:
+    """A hidden name beside `path`, of nobody else's draft, for what will become it."""
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+
+
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put `data` at `path` all at once, on disk before this returns."""
-    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    draft = draft_of(path)
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
@@ -74,7 +79,7 @@ def directory_at_once(final: Path) -> Iterator[Path]:
 
     A directory that stands at `final` is replaced; of two writers the last one wins, whole.
     """
-    draft = final.with_name(f".{final.name}.{os.urandom(6).hex()}")
+    draft = draft_of(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         draft.mkdir()

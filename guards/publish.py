@@ -6,7 +6,6 @@ detector downstream. Nothing is vouched for that cannot be read.
 
 from __future__ import annotations
 
-import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from guards.data.content import content_digest
 from guards.data.dataset import Dataset, open_dataset
 from guards.digest import Digest
 from guards.errors import Malformed, Unreadable, UnsafeTree, UsageError
-from guards.files import write_atomically
+from guards.files import draft_of, write_atomically
 from guards.provenance.listing import (
     beside,
     listing_path,
@@ -115,7 +114,7 @@ def _drafted(manifest: Manifest, path: Path) -> Iterator[tuple[bytes, Path | Non
     if not manifest.is_large:
         yield payload(manifest), None
         return
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    draft = draft_of(path)
     try:
         yield payload(manifest, write_listing(manifest.snapshot.files, draft)), draft
     except OSError as error:

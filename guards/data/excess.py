@@ -157,13 +157,12 @@ def _numbers(seen: Seen, gates: Gates) -> tuple[list[Cell], int]:
     rows = seen.count + seen.missing
     ends, inner, weights = _steps(seen, part)
     # A step is off by at most `error` rows, so it may hold as many more.
-    steps = np.where(weights > 0, weights + part.error, 0)
-    expected = expected_values(steps, part.rows, rows)
-    known = slice(int(weights[0] == 0), -1)
+    known = weights > 0
+    expected = expected_values(np.where(known, weights + part.error, 0), part.rows, rows)
     expected[known] = raised(expected[known], inner[known])
     missing = expected_values([part.missing], part.rows, rows) + part.null_spread * rows
     spans = [*(Span(over=a, upto=b) for a, b in pairwise(ends)), Span(missing=True)]
-    told = [*_intervals(part, ends), MISSING]
+    told = [*_intervals(part), MISSING]
     then, now = np.append(weights, part.missing), np.append(inner, seen.missing)
     return _singles(seen, spans, told, (then, now, np.append(expected, missing)), gates)
 
@@ -176,18 +175,22 @@ def _steps(seen: Seen, part: NumericColumn) -> tuple[list[float], Ints, Ints]:
     """
     inner = np.diff([0, *seen.upto.tolist(), seen.count])
     weights = np.array([*part.weights, 0], np.int64)
-    first = part.points[0]
-    if first != part.low:
+    if not _from_the_lowest(part):
         return [-np.inf, *part.points, np.inf], inner, weights
     below = int(seen.below[0])
     inner = np.array([below, inner[0] - below, *inner[1:]], np.int64)
-    ends = [-np.inf, float(np.nextafter(first, -np.inf)), *part.points, np.inf]
+    ends = [-np.inf, float(np.nextafter(part.points[0], -np.inf)), *part.points, np.inf]
     return ends, inner, np.append(0, weights)
 
 
-def _intervals(part: NumericColumn, ends: Sequence[float]) -> list[str]:
+def _from_the_lowest(part: NumericColumn) -> bool:
+    """Whether the first point is the lowest value that there was, so that less than it is new."""
+    return part.points[0] == part.low
+
+
+def _intervals(part: NumericColumn) -> list[str]:
     points, form = part.points, part.form
-    below = [f"below {written(points[0], form)}"] if len(ends) > len(points) + 2 else []
+    below = [f"below {written(points[0], form)}"] if _from_the_lowest(part) else []
     return [
         *below,
         *(f"near {written(point, form)}" for point in points),

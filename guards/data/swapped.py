@@ -180,20 +180,17 @@ def counted(dataset: Dataset, profile: Profile, source: str, bets: Sequence[Bets
 class _Held:
     """`counts` (sources, values, cells) of the batch beside `laws`, what is expected of each value.
 
-    `squares` and `freedom` (sources, values) say how far apart they are, `moved` (bets,) how far
-    the batch as a whole is from the reference, but for the two values of a bet.
+    `ratios` (sources, bets, cells) are how much more usual each cell is among rows of the second
+    value, `squares` and `freedom` (sources, values) how far counts and laws are apart, and `moved`
+    (bets,) how far the batch as a whole is from the reference, but for the two values of a bet.
     """
 
     counts: Ints
     laws: Reals
+    ratios: Reals
     squares: Reals
     freedom: Reals
     moved: Reals
-
-    def ratio(self, bets: Bets, source: int) -> Reals:
-        """How much more usual each cell is among rows of the second value, (bets, cells)."""
-        law = self.laws[source]
-        return np.asarray(law[bets.second] / law[bets.first])
 
 
 def _held(bets: Bets, counts: Ints) -> _Held:
@@ -203,6 +200,7 @@ def _held(bets: Bets, counts: Ints) -> _Held:
     return _Held(
         counts=counts,
         laws=laws,
+        ratios=laws[:, bets.second] / laws[:, bets.first],
         squares=np.array([squares for squares, _ in apart]),
         freedom=np.array([freedom for _, freedom in apart]),
         moved=betting.widening(*season, bets.first, bets.second),
@@ -222,13 +220,15 @@ def swapped(
     bins = profile.by_name[source].bins
     asked = [code for code in range(1, len(bins)) if bins[code] != OTHER]
     held = _held(bets, counts)
-    won = [betting.gains(counts[s][bets.first], held.ratio(bets, s)) for s in range(len(bins))]
+    rows = counts[:, bets.first]
+    won = np.array([betting.gains(*both) for both in zip(rows, held.ratios, strict=True)])
+    by_all = won.sum(axis=0)
     found, tests = list[Swapped](), 0
     for code in asked:
         told = _evidence(bets, held, code, len(profile.blocks))
-        enough = counts[code].sum(axis=1)[bets.first] >= LEAST
+        enough = rows[code].sum(axis=1) >= LEAST
         tests += int(enough.sum())
-        elsewhere = betting.evidence(np.sum(won, axis=0) - won[code])
+        elsewhere = betting.evidence(by_all - won[code])
         local = elsewhere < np.maximum(_BROAD, _PART * told)
         for place in np.flatnonzero(enough & local & (told > 0)).tolist():
             one = _told(bets, held, code, place, float(told[place]))
@@ -244,7 +244,7 @@ def _stands(one: Swapped, least: float) -> bool:
 
 def _evidence(bets: Bets, held: _Held, source: int, blocks: int) -> Reals:
     """log10 of the evidence of each bet in one source, (bets,)."""
-    ratio, law, own = held.ratio(bets, source), held.laws[source], bets.together[:, source]
+    ratio, law, own = held.ratios[source], held.laws[source], bets.together[:, source]
     most = betting.at_most(
         bets.spread,
         bets.sided[source],
@@ -268,14 +268,13 @@ def _misfit(bets: Bets, held: _Held, source: int) -> Reals:
     here = betting.widening(held.squares[source], held.freedom[source], bets.first, bets.second)
     others = np.arange(len(held.counts)) != source
     squares, freedom = held.squares[others].sum(axis=0), held.freedom[others].sum(axis=0)
-    more = squares[bets.first] + squares[bets.second] + betting.MISFIT_PRIOR
-    there = more / (freedom[bets.first] + freedom[bets.second] + betting.MISFIT_PRIOR)
-    return np.asarray(np.maximum(here, there))
+    both = (told[bets.first] + told[bets.second] for told in (squares, freedom))
+    return np.asarray(np.maximum(here, betting.wider(*both)))
 
 
 def _added(bets: Bets, held: _Held, source: int, place: int) -> float:
     """:func:`betting.added` of a bet in a source, where cells tell the two values apart."""
-    telling = held.ratio(bets, source)[place] >= betting.TELLING
+    telling = held.ratios[source][place] >= betting.TELLING
     both = [bets.first[place], bets.second[place]]
     own, counts = bets.together[:, source], held.counts[source]
     usual = own[both] / max(own.sum(), 1) * counts.sum()
@@ -288,8 +287,8 @@ def _added(bets: Bets, held: _Held, source: int, place: int) -> float:
 
 def _told(bets: Bets, held: _Held, source: int, place: int, log_e: float) -> Swapped:
     first = int(bets.first[place])
-    rows, ratio = held.counts[source][first], held.ratio(bets, source)[place]
-    share = betting.likeliest(rows, ratio)
+    rows, ratio = held.counts[source][first], held.ratios[source][place]
+    share, many = betting.likeliest(rows, ratio), int(rows.sum())
     chances = betting.chances(ratio, share)
     return Swapped(
         column=bets.column,
@@ -297,8 +296,8 @@ def _told(bets: Bets, held: _Held, source: int, place: int, log_e: float) -> Swa
         other=int(bets.second[place]),
         source=source,
         by=bets.by,
-        rows=int(rows.sum()),
-        moved=share * int(rows.sum()),
+        rows=many,
+        moved=share * many,
         shown=int(rows[chances >= LIKELY].sum()),
         log_e=log_e,
         chances=chances[bets.cells],

@@ -132,6 +132,11 @@ def misfit(counts: npt.ArrayLike, expected: Reals) -> tuple[Reals, Reals]:
     return np.asarray(squares), np.maximum(known.sum(axis=1) - 1.0, 0.0)
 
 
+def wider(squares: Reals, freedom: Reals) -> Reals:
+    """Chi-squared over its degrees of freedom, with MISFIT_PRIOR more of them; at least 1."""
+    return np.asarray(np.maximum(1.0, (squares + MISFIT_PRIOR) / (freedom + MISFIT_PRIOR)))
+
+
 def widening(squares: Reals, freedom: Reals, first: Ints, second: Ints) -> Reals:
     """How much wider than chance the kinds lie around what is expected of them; at least 1.
 
@@ -139,7 +144,7 @@ def widening(squares: Reals, freedom: Reals, first: Ints, second: Ints) -> Reals
     """
     others = squares.sum() - squares[first] - squares[second]
     free = freedom.sum() - freedom[first] - freedom[second]
-    return np.asarray(np.maximum(1.0, (others + MISFIT_PRIOR) / (free + MISFIT_PRIOR)))
+    return wider(others, free)
 
 
 def likeliest(counts: npt.ArrayLike, ratio: Reals) -> float:

@@ -26,7 +26,7 @@ from typing import Any
 
 from guards.digest import CHUNK, Digest, Hasher, canonical_json, chunk_count, merkle_root
 from guards.errors import Malformed
-from guards.files import read_document
+from guards.files import draft_of, read_document
 from guards.provenance.entries import described, parse_entry, usual_entries
 from guards.provenance.strictjson import Node, loads
 from guards.provenance.tree import Entry, Listed
@@ -105,7 +105,7 @@ def copy_listing(signed: bytes, manifest: Path) -> None:
     """Put the list of a claim beside a copy of it at `manifest`, if it has one."""
     source = getattr(signed, "listing", None)
     if source is not None and source.is_file():
-        draft = manifest.with_name(f".{manifest.name}.{os.urandom(6).hex()}")
+        draft = draft_of(manifest)
         try:
             shutil.copyfile(source, draft, follow_symlinks=False)
             draft.replace(listing_path(manifest))
