@@ -106,6 +106,7 @@ class Toadstone(Tool):
 
     name = "toadstone"
     expect = "acme/flights"
+    strict = False
 
     def cli(self, line: str) -> Said:
         """Run the command."""
@@ -127,8 +128,9 @@ class Toadstone(Tool):
 
     def check(self) -> Said:
         """Verify `data`."""
+        more = " --strict" if self.strict else ""
         return self.cli(
-            f"verify data --trust trust --name {self.expect} --state seen --format json"
+            f"verify data --trust trust --name {self.expect} --state seen --format json{more}"
         )
 
     def scan(self) -> Said:

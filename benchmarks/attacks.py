@@ -80,6 +80,14 @@ def changed(change: Callable[[Tool], object]) -> Callable[[Tool], str]:
     return act
 
 
+def second_name(tool: Tool) -> object:
+    """A file that has another name outside, and a check that is asked to mind; only ours can be."""
+    if not isinstance(tool, Toadstone):
+        return NO
+    tool.strict = True
+    return replaced(Path.hardlink_to)(tool)
+
+
 def at_signing(change: Callable[[Tool], object]) -> Callable[[Tool], str]:
     """Change, claim; and check where that was done."""
 
@@ -529,6 +537,7 @@ ATTACKS = (
     Attack("2", "file replaced by a link out of the root", changed(replaced(Path.symlink_to))),
     Attack("2", "link to its own directory", changed(cycle)),
     Attack("3", "file is a hard link to one outside", changed(replaced(Path.hardlink_to))),
+    Attack("3", "the same, where a second name is refused (`--strict`)", changed(second_name)),
     Attack("4", "file replaced by a fifo", changed(replaced(lambda path, _: os.mkfifo(path)))),
     Attack("5", "NFC and NFD twins", at_signing(twins(NFC, NFD))),
     Attack("5", "case-fold twins", at_signing(twins("c.csv", "C.csv"))),
