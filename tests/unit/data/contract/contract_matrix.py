@@ -260,8 +260,14 @@ _OF_EDGES: tuple[Asked, ...] = (
         "column_pair_values_a_to_be_greater_than_b",
         {"column_A": "truth", "column_B": "maybe", "ignore_row_if": "neither"},
     ),
+    ("column_values_to_be_increasing", {"column": "huge"}),
+    ("column_sum_to_be_between", {"column": "huge", "max_value": 5}),
+    ("column_max_to_be_between", {"column": "mixed", "min_value": "2013-01-01T00:00:00"}),
+    ("column_mean_to_be_between", {"column": "span"}),
 )
 _OF_NOTHING: tuple[Asked, ...] = (
+    ("column_min_to_be_between", {"column": "day", "min_value": "2013-01-01"}),
+    ("column_sum_to_be_between", {"column": "clock", "min_value": 0}),
     ("column_values_to_be_between", {"column": "zoned", "max_value": "2013-01-01T00:00:00"}),
     ("column_values_to_be_between", {"column": "word", "max_value": 5}),
     ("column_values_to_be_increasing", {"column": "gaps"}),
@@ -366,8 +372,19 @@ def _beyond(kind: str, kwargs: Mapping[str, Any], frame: pl.DataFrame) -> bool:
     return "big" in (kwargs.get("column"), *kwargs.get("column_list", ()))
 
 
-def _infinite_step(kind: str, kwargs: Mapping[str, Any], frame: pl.DataFrame) -> bool:
-    return "creasing" in kind and kwargs.get("column") == "plain"
+def _round_again(kind: str, kwargs: Mapping[str, Any], frame: pl.DataFrame) -> bool:
+    wide = "huge" in (kwargs.get("column"), *kwargs.get("column_list", ()))
+    return wide and ("creasing" in kind or "sum" in kind)
+
+
+def _words_as_dates(kind: str, kwargs: Mapping[str, Any], frame: pl.DataFrame) -> bool:
+    dated = any(str(kwargs.get(end)).startswith("2013") for end in ("min_value", "max_value"))
+    return kind.startswith(("column_min", "column_max")) and dated and kwargs["column"] == "mixed"
+
+
+def _no_number(kind: str, kwargs: Mapping[str, Any], frame: pl.DataFrame) -> bool:
+    total = kind.startswith(("column_sum", "column_mean"))
+    return total and _type_of(kwargs, frame) in (pl.Duration, pl.Time, pl.Binary)
 
 
 # Both answer, and not alike.
@@ -391,10 +408,23 @@ DIFFERENCES: Mapping[str, Difference] = {
         why="GX compares whole numbers as floats where one is missing, so large ones become equal",
         holds=_beyond,
     ),
+    "round-again": Difference(
+        why="GX adds and subtracts unsigned numbers in their own width, where they begin anew at 0",
+        holds=_round_again,
+    ),
+    "words-as-dates": Difference(
+        why="GX reads words as dates where the bound is one, so that 1 is a day of this month",
+        holds=_words_as_dates,
+    ),
+    "no-number": Difference(
+        why="GX has a mean of spans without bounds, and 0 for the sum of no times or bytes",
+        holds=_no_number,
+    ),
 }
 # GX meets an exception, and here there is an answer.
 ONLY_HERE: Mapping[str, str] = {
     "Cannot compare Timestamp with datetime.date": "a bound that is a date, for a column of times",
+    "Cannot compare NaT with datetime.date": "the least of no days, which lies in no bounds",
     "Invalid comparison between dtype=datetime64": "a column with a time zone and nothing in it",
     "float() argument must be a string or a real number": "a sum of decimals, one of them missing",
     "unsupported operand type(s) for *: 'decimal.Decimal'": "a quantile of decimals",
