@@ -26,6 +26,7 @@ Bools = npt.NDArray[np.bool_]
 NEAR = 8  # values on either side that say how a distribution moved
 SOME, ASIDE = 1.0, 8
 MOST, PART = 8, 0.5  # cells of one table that stand, and the most of a side that is set aside
+STRANGE = 0.05  # of either side of a cell, at most, that it had
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,24 @@ def without_itself(expected: Floats, now: npt.ArrayLike) -> Floats:
     for side in (counts.sum(axis=1, keepdims=True), counts.sum(axis=0, keepdims=True)):
         found = found * (1 - surplus / np.maximum(side, 1.0))
     return np.asarray(found)
+
+
+def by_the_rest(expected: Floats, then: npt.ArrayLike, now: npt.ArrayLike) -> Floats:
+    """The same, (down, across), but no more than the rest of both sides calls for.
+
+    Where one column tells the other, both sides of a cell call for whatever fills it: 60 rows of
+    a grade with another grade's name make 60 more of each. So a cell that was at most STRANGE of
+    each side, and is at most PART of each now, is its reference's count times what became of the
+    rest of either side.
+    """
+    before, counts = np.asarray(then, np.float64), np.asarray(now, np.float64)
+    called, odd = before + 1, np.ones(counts.shape, np.bool_)
+    for axis in (0, 1):
+        known, found = (table.sum(axis=axis, keepdims=True) for table in (before, counts))
+        called = called * (found - counts + 1) / (known - before + 1)
+        odd &= (before <= STRANGE * known) & (counts <= PART * found)
+    called *= max(before.sum(), 1.0) / max(counts.sum(), 1.0)
+    return np.where(odd, np.minimum(expected, called), expected)
 
 
 def log_tails(
@@ -139,7 +158,7 @@ def standing_pairs(
     fitted, told = expected_pairs(before, counts), np.zeros(counts.shape, np.bool_)
     widening = max(widening, unrest(counts, fitted, before))
     for _ in range(MOST):
-        expected = without_itself(fitted, counts)
+        expected = by_the_rest(without_itself(fitted, counts), before, counts)
         places = np.argwhere(standing(counts, expected, least=least, lift=lift) & ~told)
         if not len(places):
             return

@@ -144,6 +144,43 @@ def test_what_is_planted_is_held_against_what_was_there_without_it() -> None:
     assert excess.without_itself(fitted, planted)[2, 7] == pytest.approx(without, rel=0.15)
 
 
+def test_a_name_that_belongs_to_another_grade_stands() -> None:
+    """Where one column tells the other, both sides call for whatever stands in a wrong cell."""
+    then = np.diag([2_500, 1_700, 800, 300, 0])
+    now = np.diag([480, 340, 160, 60, 0])
+    assert not stands(then, now)
+    now[2, 0] += 60
+    assert excess.without_itself(excess.expected_pairs(then, now), now)[2, 0] > 1
+    sure = stands(then, now)
+    assert [cell.place for cell in sure] == [(2, 0)]
+    assert sure[0].expected < 0.5
+    assert sure[0].log_p < -20
+
+
+def test_a_grade_that_becomes_common_with_its_own_name_does_not_stand() -> None:
+    then = np.diag([2_500, 1_700, 800, 300, 20])
+    assert not stands(then, np.diag([480, 340, 160, 60, 120]))
+
+
+@settings(deadline=None)
+@given(TABLES)
+def test_the_rest_of_both_sides_only_lowers_what_was_next_to_nothing_in_both(tables) -> None:
+    then, now = (np.array(table) for table in tables)
+    fitted = excess.expected_pairs(then, now)
+    found = excess.by_the_rest(fitted, then, now)
+    assert (found <= fitted).all()
+    turned = excess.by_the_rest(fitted.T, then.T, now.T).T
+    assert turned == pytest.approx(found)
+    for down, across in np.argwhere(found < fitted):
+        sides = then[down].sum(), then[:, across].sum()
+        assert then[down, across] <= excess.STRANGE * min(sides)
+        called = (then[down, across] + 1) * then.sum() / max(now.sum(), 1)
+        for side, held in ((now[down], then[down]), (now[:, across], then[:, across])):
+            called *= side.sum() - now[down, across] + 1
+            called /= held.sum() - then[down, across] + 1
+        assert found[down, across] == pytest.approx(called)
+
+
 def test_unrest_is_what_a_season_makes_and_not_what_is_planted() -> None:
     rng = np.random.default_rng(6)
     rates = rng.gamma(2, 10, (20, 30))
