@@ -517,6 +517,7 @@ def _statistics(
                 "column": move.name,
                 "kind": "categorical" if isinstance(move.column, CategoryColumn) else "numeric",
                 "effect": round(move.effect, 4),
+                "interval": [round(end, 4) for end in move.interval],
                 "js": round(move.js, 4),
                 "p_value": float(f"{move.p_value:.3g}"),
                 "spread": move.spread,
