@@ -7,7 +7,7 @@ a scan judged whose policy pins the contract; the same runners answer there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def check(dataset: Path, contract: Path, asked: Asked) -> Checked:
         UsageError: a file is missing.
     """
     data = _read(contract)
-    suite = parse_suite(loads(data, str(contract)).mapping())
+    suite = _suite(data, contract)
     snapshot, opened = _opened(dataset, {})
     results = validate(
         suite,
@@ -133,8 +133,13 @@ def docs(checked: Checked) -> bytes:
 
 def compare(old: Path, new: Path) -> tuple[Change, ...]:
     """What changed from one contract to another; Malformed if one is none."""
-    before, after = (parse_suite(loads(_read(path), str(path)).mapping()) for path in (old, new))
+    before, after = (_suite(_read(path), path) for path in (old, new))
     return difference(before, after)
+
+
+def _suite(data: bytes, path: Path) -> Suite:
+    root = replace(loads(data, str(path)), where=str(path))
+    return parse_suite(root.mapping(), str(path))
 
 
 def _opened(dataset: Path, columns: Mapping[str, str]) -> tuple[Snapshot, Dataset]:

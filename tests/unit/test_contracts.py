@@ -142,9 +142,9 @@ def test_what_cannot_be_read_promises_nothing(hold, tmp_path):
 def test_a_malformed_file_is_refused_by_check_and_by_diff(hold, tmp_path, written):
     hold(PRESENT)
     (tmp_path / "bad.json").write_bytes(written)
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match=r"bad\.json"):
         check(tmp_path / "data", tmp_path / "bad.json", Asked())
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match=r"bad\.json"):
         compare(tmp_path / "contract.json", tmp_path / "bad.json")
 
 
