@@ -102,14 +102,24 @@ def window_finding(found: MovedWindow, threshold: float) -> Finding:
     )
 
 
-def broad_finding(move: Moved, limit: float, *, severe: bool) -> Finding:
-    """A column that moved as a whole; severe from `limit` on."""
+def broad_finding(
+    move: Moved, limit: float, *, severe: bool, lately: float | None = None
+) -> Finding:
+    """A column that moved as a whole; severe from `limit` on.
+
+    `lately` is how far it lies from the rolling profile, if there is one.
+    """
+    shown, far = _of_distance(move, limit), ""
+    if lately is not None:
+        far = f", and by {lately:.2f} from the admitted versions before"
+        shown = replace(shown, detail={**shown.detail, "from_versions_before": round(lately, 4)})
     return column_finding(
         "drift-severe" if severe else "drift-broad",
         Severity.MEDIUM if severe else Severity.LOW,
         move.name,
-        f"moved by {move.effect:.2f} ({_distance(move)}; within the reference {move.spread:.2f})",
-        _of_distance(move, limit),
+        f"moved by {move.effect:.2f} ({_distance(move)}; within the reference {move.spread:.2f})"
+        f"{far}",
+        shown,
     )
 
 
