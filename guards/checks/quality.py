@@ -290,9 +290,9 @@ def _label_defects(
 
 
 def _alike(words: pl.Series, labels: dict[str, int]) -> Iterator[_Defect]:
-    """Classes whose names are drawn like that of a larger one: nobody meant two of them."""
+    """Classes whose names are drawn like another's, the plain or else the commoner one."""
     spelt: dict[str, list[str]] = {}
-    for name in sorted(labels, key=lambda name: (-labels[name], name)):
+    for name in sorted(labels, key=lambda name: (drawn(name) != name, -labels[name], name)):
         spelt.setdefault(drawn(name), []).append(name)
     for usual, *others in spelt.values():
         for name in others:
