@@ -422,10 +422,11 @@ def contract(checked: Checked, dataset: str, form: str) -> None:
         one = result.expectation
         about = f" ({', '.join(one.columns)})" if one.columns else ""
         print(printable(f"{one.severity:8} {one.kind}{about} {result.told}"))
-        ids = [row["row_id"] for row in checked.rows if row["expectation"] == one.place]
-        if ids:
-            more = f" and {result.unexpected - SHOWN} more" if result.unexpected > SHOWN else ""
-            print(printable(f"         rows {', '.join(ids[:SHOWN])}{more}"))
+        rows = [row["row_id"] for row in checked.rows if row["expectation"] == one.place]
+        if ids := rows[:SHOWN]:
+            left = result.unexpected - len(ids)
+            more = f" and {left} more" if left else ""
+            print(printable(f"         rows {', '.join(ids)}{more}"))
     kept = len(checked.results) - len(checked.broken)
     told = f"{kept} of {len(checked.results)} expectations of {checked.suite.name} are kept"
     print(printable(f"{checked.decision} {dataset}: {told} by {checked.elements} rows"))

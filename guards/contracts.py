@@ -7,7 +7,7 @@ a scan judged whose policy pins the contract; the same runners answer there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,15 @@ from guards.data.contract.peer import MISSING
 from guards.data.contract.result import Result, validation
 from guards.data.contract.runner import source_of, validate
 from guards.data.contract.suite import Suite, parse_suite
-from guards.data.dataset import Dataset, open_dataset
+from guards.data.dataset import Dataset, open_dataset, whole
 from guards.digest import Digest
-from guards.errors import Unreadable, UnsafeTree, UsageError
+from guards.errors import UnsafeTree, UsageError
 from guards.files import MAX_DOCUMENT
 from guards.findings import Severity
 from guards.provenance.snapshot import WARNINGS, Snapshot, take
 from guards.provenance.strictjson import loads
 from guards.publish import describe_columns
 from guards.verdict import Decision
-
-# Files of which nothing is said, and that a reader of the directory may take for data all the same.
-_UNEXAMINED = frozenset({"unreadable-file", "mixed-schema", "mixed-kinds"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +104,7 @@ def check(dataset: Path, contract: Path, asked: Asked) -> Checked:
         UsageError: a file is missing.
     """
     data = _read(contract)
-    suite = parse_suite(loads(data, str(contract)).mapping())
+    suite = _suite(data, contract)
     snapshot, opened = _opened(dataset, {})
     results = validate(
         suite,
@@ -136,8 +133,13 @@ def docs(checked: Checked) -> bytes:
 
 def compare(old: Path, new: Path) -> tuple[Change, ...]:
     """What changed from one contract to another; Malformed if one is none."""
-    before, after = (parse_suite(loads(_read(path), str(path)).mapping()) for path in (old, new))
+    before, after = (_suite(_read(path), path) for path in (old, new))
     return difference(before, after)
+
+
+def _suite(data: bytes, path: Path) -> Suite:
+    root = replace(loads(data, str(path)), where=str(path))
+    return parse_suite(root.mapping(), str(path))
 
 
 def _opened(dataset: Path, columns: Mapping[str, str]) -> tuple[Snapshot, Dataset]:
@@ -148,10 +150,7 @@ def _opened(dataset: Path, columns: Mapping[str, str]) -> tuple[Snapshot, Datase
         raise UnsafeTree(f"{len(unsafe)} entries of {dataset} are no plain files: {unsafe[0]}")
     files = [entry.path for entry in walked.snapshot.files]
     given = {**describe_columns(dataset)[0], **columns}
-    opened = open_dataset(dataset, files, given=given)
-    if left := [problem for problem in opened.problems if problem.code in _UNEXAMINED]:
-        raise Unreadable(f"{left[0].path} cannot be examined: {left[0].message}")
-    return walked.snapshot, opened
+    return walked.snapshot, whole(open_dataset(dataset, files, given=given))
 
 
 def _located(dataset: Dataset, results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -9,19 +9,20 @@ the policy pins, a profile that a producer signed with its data, such data itsel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from guards.anchor import is_anchor, read_anchor
-from guards.data.dataset import Dataset, open_dataset
+from guards.data.dataset import Dataset, open_dataset, whole
 from guards.data.decoding import form_of
 from guards.data.model import Model, build
 from guards.data.profile import Profile, build_profile, parse_profile
 from guards.digest import Digest
-from guards.errors import Untrusted, UsageError
+from guards.errors import NothingToExamine, Unreadable, Untrusted, UsageError
 from guards.private import private
 from guards.provenance.listing import manifest_path, read_claim
 from guards.provenance.manifest import Name
@@ -68,7 +69,7 @@ def load_inputs(
         reference = named
     if reference is None:
         pinned = _pinned(policy, "reference")
-        chosen = parse_profile(pinned) if pinned is not None else None
+        chosen = parse_profile(pinned, named) if pinned is not None else None
     else:
         given = columns if trust is None else None
         chosen = _reference(reference, policy, trust, at, name, given)
@@ -95,8 +96,9 @@ def load_trusted(
     copy is looked at.
 
     Raises:
+        Unreadable: a file of theirs cannot be read, or lacks columns of the data.
         Untrusted: they are not those that the policy pins, or no trusted producer signed them.
-        UsageError: there are none at that path, or they have other columns.
+        UsageError: there are none at that path.
     """
     path = asked or (Path(policy.files[TRUSTED]) if TRUSTED in policy.files else None)
     pin = policy.pins.get(TRUSTED)
@@ -120,10 +122,19 @@ def load_trusted(
         _require_proof(walked, signed, trust, at, f"trusted rows {path}")
     files = [entry.path for entry in walked.snapshot.files]
     # Read by the roles of the data: what was signed of the trusted rows must not steer the rest.
-    found = open_dataset(staged, files, opened.roles)
-    if found.problems:
-        raise UsageError(f"trusted rows {path}: {found.problems[0].path}: not readable as data")
-    return found, str(walked.snapshot.root)
+    with _told_of(f"trusted rows {path}"):
+        return whole(open_dataset(staged, files, opened.roles)), str(walked.snapshot.root)
+
+
+@contextmanager
+def _told_of(what: str) -> Iterator[None]:
+    """Say of which input it is that it cannot be read, and never that the data is empty."""
+    try:
+        yield
+    except NothingToExamine as error:
+        raise UsageError(f"{what}: {error}") from error
+    except Unreadable as error:
+        raise Unreadable(f"{what}: {error}") from error
 
 
 def _staged(
@@ -239,7 +250,8 @@ def _reference(
     if is_anchor(path) and not manifest_path(path).is_file():
         return read_anchor(path, trust, name, at).profile
     if path.is_dir() or manifest_path(path).is_file() or form_of(path.name):
-        return profile_of(path, trust, at, columns)
+        with _told_of(f"reference {path}"):
+            return profile_of(path, trust, at, columns)
     data = _read(path)
     pinned = str(Digest.of(data)) == policy.pins.get("reference")
     if trust is not None and not pinned and not _signed_profile(path, data, trust, at):
@@ -247,7 +259,7 @@ def _reference(
             f"reference {path}: the policy does not pin {Digest.of(data)}; pin it, accept it "
             "(toadstone accept), or give a dataset with a signed manifest as --reference"
         )
-    return parse_profile(data)
+    return parse_profile(data, path)
 
 
 def _signed_profile(path: Path, data: bytes, trust: Trust, at: datetime) -> bool:
@@ -271,7 +283,8 @@ def profile_of(
     """The profile of a dataset; with `trust`, only if a trusted producer signed the dataset.
 
     Roles are the signed ones, or else those of `columns` and of `DATASET.dataset.toml`. With
-    `like`, cells are cut as in that profile.
+    `like`, cells are cut as in that profile. Unreadable if a file cannot be looked at: a reference
+    of the rest would be one that nobody asked for.
     """
     with private() as apart:
         staged = apart / "data"
@@ -285,7 +298,7 @@ def profile_of(
         else:
             roles = _require_proof(walked, signed, trust, moment, f"reference {path}")
         files = [entry.path for entry in walked.snapshot.files]
-        return build_profile(open_dataset(staged, files, roles, given=given), like=like)
+        return build_profile(whole(open_dataset(staged, files, roles, given=given)), like=like)
 
 
 def _read(path: Path) -> bytes:

@@ -102,14 +102,24 @@ def window_finding(found: MovedWindow, threshold: float) -> Finding:
     )
 
 
-def broad_finding(move: Moved, limit: float, *, severe: bool) -> Finding:
-    """A column that moved as a whole; severe from `limit` on."""
+def broad_finding(
+    move: Moved, limit: float, *, severe: bool, lately: float | None = None
+) -> Finding:
+    """A column that moved as a whole; severe from `limit` on.
+
+    `lately` is how far it lies from the rolling profile, if there is one.
+    """
+    shown, far = _of_distance(move, limit), ""
+    if lately is not None:
+        far = f", and by {lately:.2f} from the admitted versions before"
+        shown = replace(shown, detail={**shown.detail, "from_versions_before": round(lately, 4)})
     return column_finding(
         "drift-severe" if severe else "drift-broad",
         Severity.MEDIUM if severe else Severity.LOW,
         move.name,
-        f"moved by {move.effect:.2f} ({_distance(move)}; within the reference {move.spread:.2f})",
-        _of_distance(move, limit),
+        f"moved by {move.effect:.2f} ({_distance(move)}; within the reference {move.spread:.2f})"
+        f"{far}",
+        shown,
     )
 
 
@@ -118,6 +128,7 @@ def seasonal_finding(move: Moved, limit: float, usual: Seasonal) -> Finding:
     then = f"version {usual.version.version} of {usual.version.name}"
     shown = _of_distance(move, limit)
     detail = {
+        **shown.detail,
         "version": then,
         "record": str(usual.version.record),
         "from_season": round(usual.effect, 4),
@@ -138,7 +149,7 @@ def mass_finding(
     """More missing values or unknown words than usual; `measured` is value, threshold, p-value."""
     value, threshold, p_value = measured
     told = (
-        f"is missing in {value:.1%} more rows than in the reference"
+        f"is missing in {value:.1%} more rows than in the reference{_odd(move)}"
         if code == "missing-jump"
         else f"holds values that the reference does not list, in {value:.1%} more rows than usual"
     )
@@ -243,6 +254,12 @@ def _distance(move: Moved) -> str:
     return printable(move.what)[:120]
 
 
+def _odd(move: Moved) -> str:
+    """Why rows of vectors count as missing that hold something."""
+    lists = "lists of another length than the reference's, or with numbers that are none"
+    return f"; {move.odd} rows hold {lists}" if move.odd else ""
+
+
 def _of_distance(move: Moved, limit: float) -> Evidence:
     return Evidence(
         statistic=_distance(move),
@@ -251,6 +268,7 @@ def _of_distance(move: Moved, limit: float) -> Evidence:
         p_value=move.p_value,
         effect=round(move.effect, 4),
         sample=move.rows,
+        detail={"interval": [round(end, 4) for end in move.interval]},
     )
 
 

@@ -29,6 +29,14 @@ def printable(text: str) -> str:
     return "".join(c.encode("unicode_escape").decode() if _unseen(c) else c for c in text)
 
 
+def drawn(text: str) -> str:
+    """What is drawn of a text: without what draws nothing, every blank alike, none around it."""
+    blank = (
+        " " if unicodedata.category(c) == "Zs" else c for c in unicodedata.normalize("NFC", text)
+    )
+    return "".join(c for c in blank if not _unseen(c)).strip()
+
+
 def _unseen(character: str) -> bool:
     if character == " ":
         return False

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any
 
@@ -22,7 +22,16 @@ from guards.data import pretrained
 from guards.data.case import Case
 from guards.digest import digest_json
 from guards.errors import Skip, UsageError
-from guards.findings import Examination, Failed, Inapplicable, Outcome, Ran, RunInfo, Skipped
+from guards.findings import (
+    Examination,
+    Failed,
+    Inapplicable,
+    Outcome,
+    Ran,
+    RunInfo,
+    Skipped,
+    describe,
+)
 from guards.text import printable
 
 CHECKS: Mapping[str, str] = {
@@ -94,13 +103,23 @@ def run(
         raise UsageError(f"settings of rule {rule!r}: {error}") from error
     started = time.perf_counter()
     outcome = _outcome(module, case, chosen, time_left or unlimited())
-    return Examination(
+    made = Examination(
         rule=rule,
         snapshot=case.snapshot.root,
         outcome=outcome,
         inputs=_inputs(rule, case, chosen),
         run=RunInfo(seconds=time.perf_counter() - started, device=case.device, threads=_threads()),
     )
+    return _sayable(made)
+
+
+def _sayable(made: Examination) -> Examination:
+    """The same, or Failed: a number that no report can hold would end the whole scan later."""
+    try:
+        digest_json(describe(made))
+    except ValueError as error:
+        return replace(made, outcome=Failed(f"its result cannot be written down: {error}"))
+    return made
 
 
 def _threads() -> int:

@@ -139,13 +139,15 @@ class _Local:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Beside:
     """The bounds of unlike rows and the slices that hold them, windows that moved alone, columns
-    that moved as their season does, and words that came in a burst.
+    that moved as their season does, how far columns that moved lie from the versions before, and
+    words that came in a burst.
     """
 
     unlike: tuple[Unlike, Unlike]
     slices: tuple[Slice, ...]
     windows: tuple[MovedWindow, ...]
     seasonal: Mapping[str, Seasonal]
+    lately: Mapping[str, float]
     words: tuple[TokenBurst, ...]
 
 
@@ -170,10 +172,15 @@ def examine(case: Case, settings: Settings) -> Measured:
     ]
     local, single = _rows_of(case, seen, suspects, jumped, settings.max_rows)
     beside = _beside(case, seen, moved, {one.column for one in suspects}, settings)
-    usual = beside.seasonal
     findings = [
         *_schema_findings(seen),
-        *(f for move in moved for f in _column_findings(move, settings, usual.get(move.name))),
+        *(
+            finding
+            for move in moved
+            for finding in _column_findings(
+                move, settings, beside.seasonal.get(move.name), beside.lately.get(move.name)
+            )
+        ),
         *(_local_finding(found, seen, settings) for found in local),
         *(window_finding(found, settings.local_effect) for found in beside.windows),
         *token_findings(beside.words),
@@ -206,6 +213,7 @@ def _beside(
         slices=slices(case.dataset, seen, own, whole) if told else (),
         windows=tuple(timed),
         seasonal=_seasonal(case, seen, moved, narrow | {one.column for one in timed}, settings),
+        lately=_lately(case, moved, settings),
         words=labels_asked(
             case, token_bursts(case.dataset, _texts(seen), limits), limits, settings.alpha
         ),
@@ -239,8 +247,7 @@ def _seasonal(
         move.name
         for move in moved
         if move.name not in local
-        and move.p_value <= settings.alpha
-        and move.effect >= settings.min_effect
+        and _broadly(move, settings)
         and max(move.new, move.beyond) < settings.new_mass
         and move.missing < settings.missing_jump
     ]
@@ -252,8 +259,25 @@ def _seasonal(
     return {
         move.name: Seasonal(version=earlier, effect=move.effect)
         for move in again
-        if move.p_value > settings.alpha or move.effect < settings.min_effect
+        if not _broadly(move, settings)
     }
+
+
+def _lately(case: Case, moved: Sequence[Moved], settings: Settings) -> dict[str, float]:
+    """How far each column that moved lies from the rolling profile of the versions before.
+
+    Nothing is judged by it: what moved far from the reference and not from there came bit by bit.
+    """
+    names = {move.name for move in moved if _broadly(move, settings)}
+    rolling = case.history.rolling() if names else None
+    if rolling is None:
+        return {}
+    then = observe(case.dataset, rolling.profile)
+    return {name: compared(one).effect for name, one in then.columns.items() if name in names}
+
+
+def _broadly(move: Moved, settings: Settings) -> bool:
+    return move.p_value <= settings.alpha and move.effect >= settings.min_effect
 
 
 def _timed(
@@ -411,16 +435,16 @@ def _schema_findings(seen: Observed) -> Iterator[Finding]:
 
 
 def _column_findings(
-    move: Moved, settings: Settings, seasonal: Seasonal | None
+    move: Moved, settings: Settings, seasonal: Seasonal | None, lately: float | None = None
 ) -> Iterator[Finding]:
     column = move.column
-    if move.p_value <= settings.alpha and move.effect >= settings.min_effect:
+    if _broadly(move, settings):
         limit = max(settings.severe_effect, settings.severe_ratio * move.spread)
         severe = move.effect >= limit
         yield (
             seasonal_finding(move, limit, seasonal)
             if seasonal
-            else broad_finding(move, limit, severe=severe)
+            else broad_finding(move, limit, severe=severe, lately=lately)
         )
     usual = max(settings.missing_jump, settings.severe_ratio * move.null_spread)
     if move.missing_p <= settings.alpha and move.missing >= usual:
@@ -508,6 +532,7 @@ def _statistics(
         "unlike_jointly": {"at_least": joint.share, "where": list(joint.where)},
         "bursts": [_without_places(one) for one in beside.words],
         "seasonal": {name: round(one.effect, 4) for name, one in beside.seasonal.items()},
+        "from_versions_before": {name: round(far, 4) for name, far in beside.lately.items()},
         "unlike_slices": [asdict(one) for one in beside.slices[:_SLICES]],
         "moved_windows": [asdict(one) for one in beside.windows],
         "columns": len(moves),
@@ -517,6 +542,7 @@ def _statistics(
                 "column": move.name,
                 "kind": "categorical" if isinstance(move.column, CategoryColumn) else "numeric",
                 "effect": round(move.effect, 4),
+                "interval": [round(end, 4) for end in move.interval],
                 "js": round(move.js, 4),
                 "p_value": float(f"{move.p_value:.3g}"),
                 "spread": move.spread,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ from guards.findings import (
     Subject,
 )
 from guards.provenance.roles import SPECIAL
-from guards.text import printable
+from guards.text import drawn, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 NEEDS: frozenset[str] = frozenset()
 # Rules that train a model leave out the classes that have fewer rows.
 _EXAMINED = 5
+_TOLD = 20  # classes
 _DOCUMENTS = frozenset({"README", "LICENSE", "NOTICE", "CITATION", "CHANGELOG", "_SUCCESS"})
 _PROBLEMS = {
     "unreadable-file": (Severity.HIGH, "have the file delivered again"),
@@ -251,6 +253,7 @@ def _label_defects(
             rows=words.is_null().arg_true().to_list(),
             count=missing,
         )
+    yield from islice(_alike(words, labels), _TOLD)
     if len(labels) == 1:
         only = printable(next(iter(labels)))[:80]
         yield _Defect(
@@ -273,7 +276,7 @@ def _label_defects(
             remedy="check that this column is the label, or join the small classes",
             count=rows,
         )
-    for name, rows in list(few.items())[:20]:
+    for name, rows in list(few.items())[:_TOLD]:
         yield _Defect(
             code="few-rows",
             severity=Severity.LOW,
@@ -284,6 +287,25 @@ def _label_defects(
             remedy="check that it is not a misspelt label",
             count=rows,
         )
+
+
+def _alike(words: pl.Series, labels: dict[str, int]) -> Iterator[_Defect]:
+    """Classes whose names are drawn like another's, the plain or else the commoner one."""
+    spelt: dict[str, list[str]] = {}
+    for name in sorted(labels, key=lambda name: (drawn(name) != name, -labels[name], name)):
+        spelt.setdefault(drawn(name), []).append(name)
+    for usual, *others in spelt.values():
+        for name in others:
+            yield _Defect(
+                code="labels-drawn-alike",
+                severity=Severity.MEDIUM,
+                subject=Subject(kind="class", name=name),
+                told=f"{labels[name]} rows are labelled {printable(name)[:80]}, which is drawn "
+                f"like the label {printable(usual)[:80]} of {labels[usual]} rows",
+                remedy="write one label for one class, without characters that nobody sees",
+                rows=(words == name).arg_true().to_list(),
+                count=labels[name],
+            )
 
 
 def _column_defects(columns: Sequence[dict[str, Any]], dataset: Dataset) -> Iterator[_Defect]:

@@ -89,7 +89,7 @@ def _accept(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_accept(options: Options) -> int:
     from guards.anchor import Acceptance, accept
-    from guards.digest import Digest
+    from guards.data.profile import parse_profile
     from guards.files import read_document
     from guards.provenance.manifest import parse_name
 
@@ -98,7 +98,7 @@ def _run_accept(options: Options) -> int:
         raise UsageError(f"profile {options.profile}: there is no such file")
     acceptance = Acceptance(
         name=parse_name(options.name),
-        profile=Digest.of(data),
+        profile=parse_profile(data, options.profile).digest,
         reason=options.reason,
         time=asked_time(options) or now(),
     )

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _CALENDAR = (-718_797, 2_932_531)  # days since 1970: the years 2 to 9998, so that zones fit too
 _NEAR = 32 << 20  # bytes of small columns that are read together
+# Files of which nothing is said, and that a reader of the directory may take for data all the same.
+_LEFT_OUT = frozenset({"unreadable-file", "mixed-schema", "mixed-kinds"})
 LONGEST = 200  # characters of the name of a class or source
 
 
@@ -242,6 +244,14 @@ def open_dataset(
         problems=tuple(sorted(problems, key=lambda problem: problem.path.encode())),
         unpacked=sum(probed.unpacked for probed in read.values()),
     )
+
+
+def whole(dataset: Dataset) -> Dataset:
+    """The same; Unreadable if a file of it could not be looked at, and so is not in its rows."""
+    left = next((problem for problem in dataset.problems if problem.code in _LEFT_OUT), None)
+    if left is not None:
+        raise Unreadable(f"{printable(left.path)} cannot be examined: {left.message}")
+    return dataset
 
 
 def open_alone(root: Path, name: str) -> Dataset:

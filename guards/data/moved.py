@@ -32,15 +32,18 @@ Distance = tuple[str, float, float]  # of what, how far, p-value
 class Moved:
     """One column, now and then: `effect` is the distance that `what` names.
 
-    Beside it p-values, and `missing` and `new` (shares of rows beyond the reference); `beyond` is
-    the share of numbers outside of all that the reference has seen; shares are over the plotted
-    `bins`.
+    Beside it the `interval` where that lies with 95 % confidence, as far as the draw of the rows
+    goes, p-values, and `missing` and `new` (shares of rows beyond the reference); `beyond` is the
+    share of numbers outside of all that the reference has seen; shares are over the plotted `bins`.
+    `odd` of the missing rows hold lists of another length than the reference's, or with a number
+    that is none.
     """
 
     column: Column
     rows: int
     what: str
     effect: float
+    interval: tuple[float, float]
     js: float
     p_value: float
     missing: float
@@ -48,6 +51,7 @@ class Moved:
     new: float
     new_p: float
     beyond: float
+    odd: int
     gone: tuple[str, ...]
     bins: tuple[str, ...]
     reference: tuple[float, ...]
@@ -77,7 +81,11 @@ class Moved:
 
 def compared(seen: Seen) -> Moved:
     """Hold a column of a batch against the stored one; p-values are not corrected yet."""
-    from guards.numerics.twosample import binomial_excess_p_value, jensen_shannon
+    from guards.numerics.twosample import (
+        binomial_excess_p_value,
+        distance_interval,
+        jensen_shannon,
+    )
 
     column = seen.column
     rows, then = int(seen.cells.sum()), column.rows
@@ -89,6 +97,7 @@ def compared(seen: Seen) -> Moved:
         rows=rows,
         what=what,
         effect=effect,
+        interval=distance_interval(effect, seen.count, column.count),
         js=jensen_shannon(column.cells, seen.cells),
         p_value=p_value,
         missing=seen.missing / rows - column.missing / then,
@@ -96,6 +105,7 @@ def compared(seen: Seen) -> Moved:
         new=new,
         new_p=new_p,
         beyond=_beyond(seen),
+        odd=seen.odd,
         gone=gone,
         bins=bins,
         reference=before,

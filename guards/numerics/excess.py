@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,11 +113,27 @@ def log_tails(
     found = np.zeros(counts.shape)
     some = counts > 0
     wide = some & (spread > 1e-9 * expected)
-    size = expected[wide] ** 2 / spread[wide]
-    found[wide] = nbinom.logsf(counts[wide] - 1, size, size / (size + expected[wide]))
+    size, mean = expected[wide] ** 2 / spread[wide], expected[wide]
+    ratio = mean / (size + mean) * np.maximum((counts[wide] + size) / (counts[wide] + 1), 1)
+    found[wide] = _log_tail(nbinom, counts[wide], ratio, size, size / (size + mean))
     plain = some & ~wide
-    found[plain] = poisson.logsf(counts[plain] - 1, expected[plain])
+    mean = expected[plain]
+    found[plain] = _log_tail(poisson, counts[plain], mean / (counts[plain] + 1), mean)
     return np.asarray(found / np.log(10))
+
+
+def _log_tail(law: Any, counts: Ints, ratio: Floats, *shape: Floats) -> Floats:
+    """The log of P(N >= counts) by a `law` of these shapes, also where P is too small a number.
+
+    There it is P(N = counts) / (1 - `ratio`), which is never less, since beyond `counts` no
+    probability is more than `ratio` times the one before.
+    """
+    with np.errstate(divide="ignore"):
+        tails = np.asarray(law.logsf(counts - 1, *shape))
+    lost = np.isneginf(tails)
+    point = law.logpmf(counts[lost], *(values[lost] for values in shape))
+    tails[lost] = point - np.log1p(-ratio[lost])
+    return tails
 
 
 def inflation(rho: float, rows_then: int, rows_now: int, blocks: int) -> float:

@@ -1024,8 +1024,8 @@ def test_a_contract_is_inferred_checked_and_compared(shell):
         suite["expectations"] = [{**limit, "severity": severity}]
         (shell.home / f"{name}.json").write_text(json.dumps(suite))
     broken = shell.ok("contract check big --contract block.json --rows 2", 12)
-    assert "is broken by 3 of 400 rows" in broken
-    assert "rows a.parquet#0, a.parquet#1" in broken
+    assert "is broken by 3 of 400 rows (asked: min_value 3)" in broken
+    assert "rows a.parquet#0, a.parquet#1 and 1 more\n" in broken
     held = shell.json("contract check big --contract hold.json", 11)
     assert [row["row_in_file"] for row in held["failing_rows"]] == [0, 1, 2]
     assert held["decision"] == "QUARANTINE"

@@ -76,6 +76,15 @@ def test_what_people_cause_goes_through(check, error):
         run("probe", CASE)
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_a_number_that_no_report_can_hold_ends_the_rule_and_not_the_scan(check, number):
+    check(lambda case, settings: Measured(statistics={"p": number}))
+    examination = run("probe", CASE)
+    assert isinstance(examination.outcome, Failed)
+    assert "cannot be written down" in examination.outcome.error
+    assert examination.digest == run("probe", CASE).digest
+
+
 def test_an_error_of_any_length_is_kept_short(check):
     check(raising(ValueError("x" * 100_000)))
     assert len(run("probe", CASE).outcome.error) < 1000

@@ -91,6 +91,26 @@ def test_another_schema_is_broken_where_it_matters(hold):
     assert checked.results[0].told == "could not be evaluated: the data has no column x"
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (BELOW, "is broken by 2 of 6 rows (asked: max_value 30)"),
+        (PRESENT, "is broken by 1 of 6 rows"),
+        (
+            ("table_row_count_to_be_between", {"min_value": 7, "max_value": 9}),
+            "is broken: observed 6 (asked: min_value 7, max_value 9)",
+        ),
+        (
+            ("table_columns_to_match_set", {"column_set": ["id", "gone"]}),
+            f"is broken: missing gone; unexpected {', '.join(sorted(set(FRAME.columns) - {'id'}))}",
+        ),
+        (("table_columns_to_match_ordered_list", {"column_list": ["x"]}), "is broken"),
+    ],
+)
+def test_what_was_asked_is_told_beside_what_was_seen(hold, asked, told):
+    assert hold(asked).results[0].told == told
+
+
 def test_what_cannot_be_read_promises_nothing(hold, tmp_path):
     hold(PRESENT)
     contract = tmp_path / "contract.json"
@@ -122,9 +142,9 @@ def test_what_cannot_be_read_promises_nothing(hold, tmp_path):
 def test_a_malformed_file_is_refused_by_check_and_by_diff(hold, tmp_path, written):
     hold(PRESENT)
     (tmp_path / "bad.json").write_bytes(written)
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match=r"bad\.json"):
         check(tmp_path / "data", tmp_path / "bad.json", Asked())
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match=r"bad\.json"):
         compare(tmp_path / "contract.json", tmp_path / "bad.json")
 
 

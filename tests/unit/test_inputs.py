@@ -6,12 +6,21 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from guards.data.profile import to_bytes
+from guards.data.dataset import open_dataset
+from guards.data.profile import read_profile, to_bytes
 from guards.digest import Digest
-from guards.errors import Malformed, Untrusted, UsageError
-from guards.inputs import Inputs, draw_seed, load_inputs, pick_device, profile_of
+from guards.errors import Malformed, Unreadable, Untrusted, UsageError
+from guards.inputs import (
+    Inputs,
+    draw_seed,
+    load_inputs,
+    load_trusted,
+    pick_device,
+    profile_of,
+)
 from guards.provenance.roles import Roles
 from guards.verdict import Policy
 
@@ -143,6 +152,69 @@ class TestSignedProfile:
             spine.forge(lambda document: document["predicate"].pop("profile"))
         with pytest.raises(Untrusted, match=r"does not pin|nobody trusted vouches"):
             load_inputs(bare(), signed, spine.trust, at)
+
+
+class TestTold:
+    """Every message says which input it is about, and no input's fault is told as the data's."""
+
+    @pytest.fixture
+    def table(self, tmp_path):
+        frame = pl.DataFrame({"x": range(200), "label": ["a", "b"] * 100})
+        (tmp_path / "known").mkdir()
+        frame.write_parquet(tmp_path / "known" / "a.parquet")
+        return frame, tmp_path / "known"
+
+    def asked(self, path):
+        return load_inputs(bare(), path, None, now()).reference
+
+    def test_a_shard_that_cannot_be_looked_at_is_no_part_of_a_reference(self, table):
+        frame, known = table
+        assert self.asked(known).rows == 200
+        (known / "b.parquet").write_bytes((known / "a.parquet").read_bytes()[:300])
+        with pytest.raises(Unreadable, match=r"reference .*known: b\.parquet cannot be examined"):
+            self.asked(known)
+        frame.drop("x").write_parquet(known / "b.parquet")
+        with pytest.raises(Unreadable, match=r"b\.parquet .* x is absent"):
+            profile_of(known, None)
+        (known / "b.parquet").unlink()
+        (known / "README.md").write_text("what this is")
+        assert self.asked(known).rows == 200
+
+    def test_an_empty_reference_is_not_told_as_empty_data(self, table):
+        frame, known = table
+        frame.clear().write_parquet(known / "a.parquet")
+        with pytest.raises(UsageError, match=r"reference .*known: .*not one row"):
+            self.asked(known)
+        (known / "a.parquet").unlink()
+        with pytest.raises(UsageError, match=r"reference .*known"):
+            self.asked(known)
+
+    @pytest.mark.parametrize(
+        "data", [b"", b"\xff", b'{"a":1}', b'{"schema":"toadstone-profile/9"}']
+    )
+    def test_a_file_that_is_no_profile_is_named(self, tmp_path, data):
+        path = tmp_path / "other.profile"
+        path.write_bytes(data)
+        for ask in (lambda: self.asked(path), lambda: read_profile(path)):
+            with pytest.raises(
+                Malformed, match=r"other\.profile: is no profile: .*toadstone profile"
+            ):
+                ask()
+
+    @pytest.mark.parametrize(
+        ("change", "error", "told"),
+        [
+            (lambda rows: rows.drop("label"), Unreadable, "no column 'label'"),
+            (lambda rows: rows.clear(), UsageError, "not one row"),
+        ],
+    )
+    def test_trusted_rows_that_do_not_fit_are_named(self, table, tmp_path, change, error, told):
+        frame, known = table
+        opened = open_dataset(known, ["a.parquet"])
+        path = tmp_path / "checked.parquet"
+        change(frame).write_parquet(path)
+        with pytest.raises(error, match=rf"trusted rows .*checked\.parquet: .*{told}"):
+            load_trusted(path, bare(), None, now(), opened)
 
 
 def test_the_seed_hangs_on_the_secret_the_bytes_and_the_policy(monkeypatch, tmp_path):

@@ -116,6 +116,25 @@ def test_a_july_is_severe_at_first_and_seasonal_after_a_july(publish, looking):
     assert told.evidence[0].effect > 0.5, "how far it is from the anchor stays told"
 
 
+def test_what_creeps_is_far_from_the_reference_and_near_to_the_versions_before(publish, looking):
+    months = ["2026-01", "2026-02", "2026-03", "2026-04"]
+    creeping = [
+        publish(month, readings(month, n, pl.col("y") + 0.2 * (n + 1)), looking)
+        for n, month in enumerate(months)
+    ]
+    assert [one.verdict.decision for one in creeping] == [Decision.PASS] * 4
+    told = [next(f for e in one.examinations for f in e.findings if f.subject.name == "y")
+            for one in creeping]  # fmt: skip
+    assert {finding.code for finding in told} == {"drift-broad"}
+    far = [finding.evidence[0].value for finding in told]
+    assert far == sorted(far)
+    assert far[-1] > 0.25, "all the steps, against the reference that nobody moved"
+    assert "versions before" not in told[0].summary
+    near = told[-1].evidence[0].detail["from_versions_before"]
+    assert 0 < near < 0.75 * far[-1]
+    assert f"and by {near:.2f} from the admitted versions before" in told[-1].summary
+
+
 @pytest.mark.parametrize("month", ["2025-06", "2026-07"])
 def test_another_month_and_the_same_year_are_no_season(publish, looking, month):
     publish(month, readings("07", 1), BLIND)

@@ -49,11 +49,10 @@ class Result:
         if self.error:
             return f"could not be evaluated: {self.error}"
         if self.elements:
-            return f"is broken by {self.unexpected} of {self.elements} rows"
-        observed = self.result.get("observed_value")
-        if isinstance(observed, bool | int | float | str):
-            return f"is broken: observed {printable(str(observed))[:80]}"
-        return "is broken"
+            told = f" by {self.unexpected} of {self.elements} rows"
+        else:
+            told = _observed(self.result)
+        return f"is broken{told}{_asked(self.expectation.document['kwargs'])}"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -95,6 +94,25 @@ def validation(suite: Suite, results: Sequence[Result]) -> dict[str, Any]:
         "meta": {},
         "id": None,
     }
+
+
+def _observed(result: Mapping[str, Any]) -> str:
+    """What was seen of a whole table or column: one value, or the columns that differ."""
+    observed = result.get("observed_value")
+    if isinstance(observed, bool | int | float | str):
+        return f": observed {printable(str(observed))[:80]}"
+    apart = (result.get("details") or {}).get("mismatched")
+    if not isinstance(apart, Mapping):
+        return ""
+    told = (f"{kind} {', '.join(map(str, names))}" for kind, names in sorted(apart.items()))
+    return f": {printable('; '.join(told))[:200]}"
+
+
+def _asked(kwargs: Mapping[str, Any]) -> str:
+    """The limits that an expectation sets, as far as they are numbers or words."""
+    said = {name: value for name, value in kwargs.items() if not name.startswith("column")}
+    limits = [f"{k} {v}" for k, v in said.items() if isinstance(v, int | float | str)]
+    return f" (asked: {printable(', '.join(limits))[:120]})" if limits else ""
 
 
 def plain(value: Any, *, texts: bool = True) -> Any:

@@ -73,13 +73,13 @@ class Suite:
     document: Mapping[str, Any]
 
 
-def parse_suite(document: Mapping[str, Any]) -> Suite:
-    """Read a suite from its JSON.
+def parse_suite(document: Mapping[str, Any], where: str = "contract") -> Suite:
+    """Read a suite from its JSON, which is from `where`.
 
     Raises:
         Malformed: it is no suite of GX 1.x; says which expectation and which argument.
     """
-    return _suite(Node(dict(document), "contract"))
+    return _suite(Node(dict(document), where))
 
 
 def _suite(node: Node) -> Suite:

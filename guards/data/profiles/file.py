@@ -80,11 +80,23 @@ def read_profile(path: Path) -> Profile:
     data = read_document(path)
     if data is None:
         raise UsageError(f"reference profile {path}: there is no such file")
-    return parse_profile(data)
+    return parse_profile(data, path)
 
 
-def parse_profile(data: bytes) -> Profile:
-    """Parse a profile strictly: canonical form, every number in place, every row accounted for."""
+def parse_profile(data: bytes, path: Path | None = None) -> Profile:
+    """Parse a profile strictly: canonical form, every number in place, every row accounted for.
+
+    Malformed names the place, and `path`, from which the bytes are.
+    """
+    try:
+        return _parsed(data)
+    except Malformed as error:
+        if path is None:
+            raise
+        raise Malformed(f"is no profile: {error}; toadstone profile makes one", str(path)) from None
+
+
+def _parsed(data: bytes) -> Profile:
     root = loads(data, "profile")
     if "schema" in root.mapping() and root.of("schema").value == _FORMER:
         root.of("schema").refuse(

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from scipy.stats import norm
 
 from guards.checks import drift, run
 from guards.errors import Skip
@@ -311,6 +312,26 @@ def unit_vectors(seed, turned=0, rows=1500):
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     vectors = pl.Series(found.tolist(), dtype=pl.List(pl.Float32))
     return pl.DataFrame({"label": rng.choice(["a", "b"], rows), "vector": vectors})
+
+
+def test_vectors_of_another_length_are_told_as_that_and_not_as_missing(table_case, profile_of):
+    shorter = unit_vectors(2).with_columns(pl.col("vector").list.head(5))
+    measured = examine(table_case(shorter, reference=profile_of(unit_vectors(1))))
+    (found,) = [f for f in measured.findings if f.subject.name == "vector"]
+    assert found.code == "missing-jump"
+    assert "1500 rows hold lists of another length than the reference's" in found.summary
+
+
+def test_the_effect_of_a_column_comes_with_an_interval(table_case, profile_of):
+    before, after = (np.random.default_rng(seed).normal(seed, 1, 2000) for seed in (0, 1))
+    reference = profile_of(pl.DataFrame({"x": before}))
+    measured = examine(table_case(pl.DataFrame({"x": after}), reference=reference))
+    (told,) = measured.statistics["moved"]
+    low, high = told["interval"]
+    truth = 2 * norm.cdf(0.5) - 1  # D of two normal laws one standard deviation apart
+    assert low < truth < high
+    assert high - low < 0.1
+    assert measured.findings[0].evidence[0].detail["interval"] == [low, high]
 
 
 def test_vectors_of_one_length_that_turn_are_seen(table_case, profile_of):

@@ -8,7 +8,7 @@ import pytest
 
 from guards.checks import excess, run
 from guards.errors import Skip
-from guards.findings import Severity
+from guards.findings import Ran, Severity
 
 BATCH = 3_000
 
@@ -78,6 +78,23 @@ def test_one_value_put_into_one_row_in_a_hundred_with_a_label(asked, halves):
     natural = asked(lambda batch: written(batch, rows, distance=1_234))
     assert alarms(natural) == []
     assert "distance near 1" in natural.findings[0].summary
+
+
+def test_so_many_rows_that_no_number_is_as_small_as_their_chance(
+    table_case, profile_of, flights_month
+):
+    # One carrier's minutes in seconds, in all of its rows of two months.
+    batch = pl.concat([flights_month(month) for month in (4, 5)])
+    spoilt = batch.with_columns(
+        air_time=pl.when(batch["carrier"] == "UA")
+        .then(pl.col("air_time") * 60)
+        .otherwise("air_time")
+    )
+    case = table_case(spoilt, reference=profile_of(flights_month(1)))
+    assert isinstance(run("excess", case).outcome, Ran)
+    found = alarms(examine(case))
+    assert "carrier UA" in found[0].summary
+    assert found[0].evidence[0].detail["log10_p_value"] < -308
 
 
 def test_values_beyond_all_of_the_reference_and_who_sent_them(asked, halves):

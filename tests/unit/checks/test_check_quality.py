@@ -118,6 +118,28 @@ def test_truncated_parquet_blocks_and_the_rest_is_examined(table_case, fresh):
     assert codes(case) == {"unreadable-file": Severity.HIGH, "zero-rows": Severity.LOW}
 
 
+@pytest.mark.parametrize(
+    "other", ["yes\u200b", "\ufeffyes", "y\u00ades", "yes ", "yes\u202c", "yes\t"]
+)
+def test_two_labels_that_are_drawn_alike_are_never_meant(table_case, other):
+    for many in (10, 40):
+        labels = ["yes", "no"] * (50 - many) + [other, "no"] * many
+        examination = run("quality", table_case(CLEAN.with_columns(label=pl.Series(labels))))
+        assert isinstance(examination.outcome, Ran)
+        held = {score.row for score in examination.outcome.measured.row_scores}
+        assert held == {*range(100 - 2 * many, 100, 2)}, "those that nobody can see"
+    (found,) = examination.findings
+    assert (found.code, found.severity) == ("labels-drawn-alike", Severity.MEDIUM)
+    assert found.summary.endswith("drawn like the label yes of 10 rows")
+
+
+@pytest.mark.parametrize("other", ["Yes", "yes!", "ye s", "שלום", "مرحبا", "oui 👩\u200d👩"])
+def test_labels_that_people_can_tell_apart_are_two(table_case, other):
+    labels = ["yes", "no"] * 40 + [other, "no"] * 10
+    examination = run("quality", table_case(CLEAN.with_columns(label=pl.Series(labels))))
+    assert examination.findings == ()
+
+
 def test_odd_names_and_long_values(table_case):
     long = "ü" * 3000
     frame = CLEAN.rename({"x": long, "word": "wo\u202erd"}).with_columns(

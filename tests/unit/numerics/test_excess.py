@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logsumexp
 from scipy.stats import nbinom, poisson
 
 from guards.numerics import excess
@@ -99,6 +100,21 @@ def test_tails_are_those_of_scipy(now, expected, then, wider) -> None:
     assert found == pytest.approx(exact, rel=1e-6, abs=1e-250)
     sure = 10 ** excess.log_tails([now], np.array([expected]), [1e18], 1.0)[0]
     assert sure == pytest.approx(poisson.sf(now - 1, expected), rel=1e-3, abs=1e-250)
+
+
+@pytest.mark.parametrize(
+    ("now", "expected", "then", "wider"),
+    [(700, 0.4, 1e18, 1.0), (3_000, 0.4, 3, 1.0), (9_000, 60, 50, 1.5), (900, 0.05, 1e18, 1.0)],
+)
+def test_tails_too_small_for_a_number_still_have_a_logarithm(now, expected, then, wider) -> None:
+    found = excess.log_tails([now, now + 1], np.full(2, expected), [then, then], wider)
+    many = np.arange(now, now + 100_000)
+    each, spread = poisson.logpmf(many, expected), (expected + expected**2 / (then + 1)) * wider
+    if then < 1e18:
+        size = expected**2 / (spread - expected)
+        each = nbinom.logpmf(many, size, size / (size + expected))
+    assert found[0] == pytest.approx(logsumexp(each) / np.log(10), rel=1e-3)
+    assert found[1] < found[0] < -308
 
 
 def test_tails_hold_their_level_where_the_reference_is_a_sample_too() -> None:

@@ -11,6 +11,7 @@ from guards.numerics.sketches import counted, exact_steps, thinned
 from guards.numerics.twosample import (
     benjamini_hochberg,
     binomial_excess_p_value,
+    distance_interval,
     homogeneity_p_value,
     jensen_shannon,
     ks_against_steps,
@@ -67,6 +68,36 @@ def test_ks_p_value_is_scipys():
     assert ks_p_value(found.statistic, 400, 300) == pytest.approx(found.pvalue, rel=0.15)
     assert ks_p_value(0.0, 400, 300) == 1.0
     assert ks_p_value(0.5, 0, 300) == 1.0
+
+
+def test_the_interval_of_a_distance_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(8)
+    then, now = np.array([0.4, 0.3, 0.2, 0.1]), np.array([0.35, 0.25, 0.25, 0.15])
+    held = {"D": 0, "total variation": 0}
+    for _ in range(400):
+        shares = rng.multinomial(900, then) / 900 - rng.multinomial(300, now) / 300
+        told = {"D": np.abs(np.cumsum(shares)).max(), "total variation": np.abs(shares).sum() / 2}
+        for name, distance in told.items():
+            low, high = distance_interval(distance, 300, 900)
+            held[name] += low <= 0.1 <= high
+    assert min(held.values()) >= 0.95 * 400
+
+
+@given(st.floats(0, 1), st.integers(1, 10**6), st.integers(1, 10**6), st.floats(0.5, 0.999))
+def test_the_interval_is_mcdiarmids_about_the_distance(distance, rows, known, level):
+    low, high = distance_interval(distance, rows, known, level)
+    assert 0 <= low <= distance <= high <= 1
+    if low > 0 and high < 1:  # P(|T - E T| >= t) <= 2 exp(-2 t^2 / (1/n + 1/m))
+        chance = 2 * np.exp(-2 * (high - distance) ** 2 / (1 / rows + 1 / known))
+        assert chance == pytest.approx(1 - level, rel=1e-6)
+        assert high - distance == pytest.approx(distance - low)
+    fewer = distance_interval(distance, max(1, rows // 2), known, level)
+    assert fewer[0] <= low
+    assert fewer[1] >= high
+
+
+def test_without_rows_a_distance_may_be_anything():
+    assert distance_interval(0.0, 0, 10) == (0.0, 1.0)
 
 
 @given(counts, counts)
