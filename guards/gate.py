@@ -148,13 +148,12 @@ class _Copy(NamedTuple):
 
 def _copied(dataset: Path, into: Path | None, passed: Record) -> _Copy:
     """Copy the bytes to where nobody else writes, and see that they are those that passed."""
-    try:
-        if into is not None:
+    if into is not None:
+        try:
             into.mkdir(parents=True, exist_ok=True)
-        held = hold(into)
-    except OSError as error:
-        where = "the directory for private copies, TMPDIR" if into is None else into
-        raise UsageError(f"cannot write to {where}: {error.strerror}") from error
+        except OSError as error:
+            raise UsageError(f"cannot write to {into}: {error.strerror}") from error
+    held = hold(into)
     try:
         walked = stage(dataset, held.path, passed.size)
         if reasons := list(_other_bytes(walked, passed)):
