@@ -163,7 +163,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             examinations = _examine(request.policy, case, progress, time_left)
             waivers = handed_in(request.waivers, request.trust, proof, moment)
             verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
-            _remember(request, proof, moment)
+            _remember(request, proof, verdict, moment)
             made = Made(
                 case=case,
                 policy=request.policy,
@@ -335,10 +335,12 @@ def _earlier(request: Request, proof: Proof | None, log: Log | None) -> History:
     return recall(request.ledger, request.trust, request.policy, about, log)
 
 
-def _remember(request: Request, proof: Proof | None, moment: datetime) -> None:
+def _remember(request: Request, proof: Proof | None, verdict: Verdict, moment: datetime) -> None:
+    """Keep the time and, where neither proof nor policy objects to the claim, its version."""
     if request.state and request.at is None:
         request.state.remember_time(moment)
-    if request.state and proof and proof.manifest and request.version is None:
+    objections = [reason for reason in verdict.reasons if reason.rule == "provenance"]
+    if request.state and proof and proof.manifest and request.version is None and not objections:
         request.state.remember(proof.manifest)
 
 

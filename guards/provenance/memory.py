@@ -3,8 +3,8 @@
 A state directory holds one small file for each (name, partition) with the highest version seen,
 one for each log with where it stood, `trust.json` with the newest metadata of a trust of the full
 form, and `clock.json` with the latest time. Without one, history is reported as `first-use`: nobody
-is told that there was no rollback by somebody who cannot know. A pinned version is checked without
-touching the memory.
+is told that there was no rollback by somebody who cannot know. A pinned version may be an old one,
+but no fork of what was seen, and does not touch the memory.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from guards.provenance.strictjson import Node, loads, timestamp
 SKEW = timedelta(minutes=5)
 # Told and no refusal: the verifier asked about the past.
 PAST = "time-of-the-past"
+# Told and no refusal, unless a policy asks for the chain: versions that nobody here has seen.
+GAP = "version-gap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,22 @@ class Seen:
                 actual=str(manifest.snapshot.root),
             )
         return None
+
+    def gap(self, manifest: Manifest) -> Difference | None:
+        """What lies between: versions that were never seen, or a version before that was another.
+
+        A claim that names what was seen as its `previous` follows it, whatever its number.
+        """
+        ahead = manifest.version - self.version
+        unnamed = manifest.previous is None and ahead == 1
+        if ahead < 1 or unnamed or manifest.previous == self.root:
+            return None
+        return Difference(
+            code=GAP,
+            path=str(manifest.name),
+            expected=f"version {self.version + 1}, or one that names {self.root} as the previous",
+            actual=f"version {manifest.version}, which names {manifest.previous or 'none'}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
