@@ -19,6 +19,7 @@ from multiprocessing import get_context
 
 import pytest
 
+from guards.cli import main
 from guards.digest import Digest
 from guards.errors import REFUSALS, GateRefused, Malformed, Untrusted, UsageError
 from guards.findings import Severity
@@ -223,6 +224,18 @@ def test_what_is_cut_off_shows_against_a_remembered_checkpoint(log, logs):
     forked = ledger.verify(old, log.trust)
     assert "is a fork: its first 8 entries" in forked.objection(newer.checkpoint)
     assert forked.holds(remembered), "they agree on what both began with"
+
+
+def test_a_log_that_is_gone_is_refused_where_it_is_remembered(log, capsys):
+    remembered = f"{ledger.current(log.ledger).size}:{ledger.current(log.ledger).root}"
+    line = ["ledger", "verify", str(log.ledger), "--trust", str(log.trust_dir)]
+    assert main([*line, "--checkpoint", remembered]) == 0
+    (log.ledger / "checkpoint").unlink()
+    assert main([*line, "--checkpoint", remembered]) == 12
+    shutil.rmtree(log.ledger)
+    assert main([*line, "--checkpoint", remembered]) == 12
+    assert "is no log, and 6 entries are remembered" in capsys.readouterr().err
+    assert main(line) == 2
 
 
 def test_another_log_with_the_same_entries_is_another_log(log):
