@@ -287,9 +287,10 @@ def _later_word(record: Record, signed: bytes, path: Path, terms: Terms) -> Iter
         return
     if record.checkpoint and (why := log.objection(record.checkpoint)):
         yield f"the ledger was cut or exchanged since the record was made: {why}"
-    seen = terms.state.recall_log(log.checkpoint.origin) if terms.state else None
-    if seen and (why := log.objection(seen)):
-        yield f"the ledger was cut or exchanged since the state directory saw it: {why}"
+    for seen in terms.state.logs(log.checkpoint.origin, path) if terms.state else ():
+        if why := log.objection(seen):
+            yield f"the ledger was cut or exchanged since the state directory saw it: {why}"
+            break
     # In whatever order: a pinned scan of an old version is logged after the new one has passed.
     for index, entry in enumerate(log.entries):
         passed = entry.decision == str(Decision.PASS)

@@ -2,8 +2,8 @@
 
 A claim lists the chunks of its large files, and the digest is their root, so one chunk is proved
 by itself. What nobody listed is proved by its whole file. Where files were asked for by a pattern,
-nothing unclaimed may match it. A part says nothing of the rest: its result is a :class:`Part`, which
-is neither true nor false.
+nothing unclaimed may match it. A part says nothing of the rest: its result is a :class:`Part`,
+which is neither true nor false.
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ def chosen(
     for asked in ranges:
         entry, end = files.get(asked.path), asked.offset + asked.length
         if entry is None or asked.length < 1 or end > entry.size:
-            told = (
-                f"must be of 1 to {entry.size} bytes, in them" if entry else "is of no claimed file"
-            )
+            told = f"must lie in its {entry.size} bytes" if entry else "is of no claimed file"
             raise UsageError(f"--range {asked.path}:{asked.offset}:{asked.length}: {told}")
         numbers = range(asked.offset // CHUNK, (end - 1) // CHUNK + 1)
         all_of_it = range(chunk_count(entry.size))  # where the chunks were not listed
