@@ -3,8 +3,8 @@
 A state directory holds one small file for each (name, partition) with the highest version seen,
 one for each log and for each place of one with where it stood, `trust.json` with the newest
 metadata of a trust of the full form, and `clock.json` with the latest time. Without one, history is
-reported as `first-use`: nobody is told that there was no rollback by somebody who cannot know. A pinned
-version may be an old one, but no fork of what was seen, and does not touch the memory.
+reported as `first-use`: nobody is told that there was no rollback by somebody who cannot know. A
+pinned version may be an old one, but no fork of what was seen, and does not touch the memory.
 """
 
 from __future__ import annotations
