@@ -79,7 +79,7 @@ def _carried_out(words: Sequence[str], form: str) -> int:
         console.error(error, form)
         return error.exit_status
     except KeyboardInterrupt:
-        console.say("interrupted; nothing was written")
+        console.say("interrupted; there is no answer, and nothing half done was left")
         return INTERRUPTED
     except Exception as error:
         if isinstance(error, OSError) and error.errno in console.FULL:

@@ -84,9 +84,11 @@ def say(text: str) -> None:
         print(f"toadstone: {printable(text)}", file=sys.stderr)
 
 
-def result(document: Mapping[str, Any], text: str, form: str) -> None:
-    """What a command made: a line, or JSON, on stdout."""
-    print(json.dumps(document, ensure_ascii=True) if form == "json" else printable(text))
+def result(document: Mapping[str, Any], text: str | Sequence[str], form: str) -> None:
+    """What a command made: a line or several, or JSON, on stdout."""
+    lines = [text] if isinstance(text, str) else text
+    told = "\n".join(map(printable, lines))
+    print(json.dumps(document, ensure_ascii=True) if form == "json" else told)
 
 
 def error(problem: GuardError, form: str) -> None:

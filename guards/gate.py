@@ -148,13 +148,12 @@ class _Copy(NamedTuple):
 
 def _copied(dataset: Path, into: Path | None, passed: Record) -> _Copy:
     """Copy the bytes to where nobody else writes, and see that they are those that passed."""
-    try:
-        if into is not None:
+    if into is not None:
+        try:
             into.mkdir(parents=True, exist_ok=True)
-        held = hold(into)
-    except OSError as error:
-        where = "the directory for private copies, TMPDIR" if into is None else into
-        raise UsageError(f"cannot write to {where}: {error.strerror}") from error
+        except OSError as error:
+            raise UsageError(f"cannot write to {into}: {error.strerror}") from error
+    held = hold(into)
     try:
         walked = stage(dataset, held.path, passed.size)
         if reasons := list(_other_bytes(walked, passed)):
@@ -288,9 +287,10 @@ def _later_word(record: Record, signed: bytes, path: Path, terms: Terms) -> Iter
         return
     if record.checkpoint and (why := log.objection(record.checkpoint)):
         yield f"the ledger was cut or exchanged since the record was made: {why}"
-    seen = terms.state.recall_log(log.checkpoint.origin) if terms.state else None
-    if seen and (why := log.objection(seen)):
-        yield f"the ledger was cut or exchanged since the state directory saw it: {why}"
+    for seen in terms.state.logs(log.checkpoint.origin, path) if terms.state else ():
+        if why := log.objection(seen):
+            yield f"the ledger was cut or exchanged since the state directory saw it: {why}"
+            break
     # In whatever order: a pinned scan of an old version is logged after the new one has passed.
     for index, entry in enumerate(log.entries):
         passed = entry.decision == str(Decision.PASS)

@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from guards.errors import UsageError
+
 # No other name: what has this one, is this user's and is not locked will be removed.
 PREFIX = ".toadstone-private-"
 
@@ -55,12 +57,22 @@ def hold(where: Path | None = None) -> Private:
     """A new private directory in `where`; those that the dead left there are removed.
 
     Raises:
-        OSError: none can be made there.
+        UsageError: none can be made there.
     """
     import tempfile
 
-    home = where if where is not None else Path(tempfile.gettempdir())
-    _sweep(home)
+    try:
+        home = where if where is not None else Path(tempfile.gettempdir())
+        _sweep(home)
+        return _made(home)
+    except OSError as error:
+        told = where if where is not None else "the directory for private copies, TMPDIR"
+        raise UsageError(f"cannot write to {told}: {error.strerror}") from error
+
+
+def _made(home: Path) -> Private:
+    import tempfile
+
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
         with suppress(FileNotFoundError):  # swept before we held it

@@ -374,9 +374,28 @@ def _target(into: Path | None, path: str) -> Iterator[Callable[[bytes], object]]
         yield lambda data: None
         return
     target = into / path
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with target.open("xb") as copy:
-        yield copy.write
+    with _room(path, into):
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        copy = target.open("xb", buffering=0)  # nothing is left to be written as it is closed
+
+    def write(data: bytes) -> None:
+        left = memoryview(data)
+        with _room(path, into):
+            while left:
+                left = left[copy.write(left) :]
+
+    with copy:
+        yield write
+
+
+@contextmanager
+def _room(path: str, into: Path) -> Iterator[None]:
+    """Tell a full disk here from a store that fails."""
+    try:
+        yield
+    except OSError as error:
+        told = f"cannot copy {printable(path)}: {error.strerror}"
+        raise UsageError(f"{told}; is there room in {into.parent}?") from error
 
 
 @contextmanager

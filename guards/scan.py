@@ -163,7 +163,7 @@ def scan(request: Request, progress: Progress = lambda rule, done, total: None) 
             examinations = _examine(request.policy, case, progress, time_left)
             waivers = handed_in(request.waivers, request.trust, proof, moment)
             verdict = judge(request.policy, walked.snapshot.root, examinations, waivers.accepted)
-            _remember(request, proof, moment)
+            _remember(request, proof, verdict, moment)
             made = Made(
                 case=case,
                 policy=request.policy,
@@ -277,14 +277,23 @@ def _claimed_profile(request: Request) -> Digest | None:
     return Digest.of(data) if data is not None else None
 
 
+_PUT_BACK = "in the state directory; put the log back, or begin with another --state"
+
+
 def _ledger(request: Request) -> Log | None:
     """The ledger as it verifies now, and goes on from what the state directory remembers of it."""
-    if request.ledger is None or request.trust is None or not ledger.exists(request.ledger):
+    if request.ledger is None or request.trust is None:
         return None
-    log = ledger.verify(request.ledger, request.trust)
-    seen = request.state.recall_log(log.checkpoint.origin) if request.state else None
-    if seen and (why := log.objection(seen)):
-        raise Malformed(f"{why} in the state directory", f"ledger {request.ledger}")
+    place, state = request.ledger, request.state
+    if not ledger.exists(place):
+        if state and (gone := state.recall_log(place)):
+            told = f"is no log, and {gone.size} entries are remembered"
+            raise Malformed(f"{told} {_PUT_BACK}", f"ledger {place}")
+        return None
+    log = ledger.verify(place, request.trust)
+    for seen in state.logs(log.checkpoint.origin, place) if state else ():
+        if why := log.objection(seen):
+            raise Malformed(f"{why} {_PUT_BACK}", f"ledger {place}")
     return log
 
 
@@ -335,10 +344,12 @@ def _earlier(request: Request, proof: Proof | None, log: Log | None) -> History:
     return recall(request.ledger, request.trust, request.policy, about, log)
 
 
-def _remember(request: Request, proof: Proof | None, moment: datetime) -> None:
+def _remember(request: Request, proof: Proof | None, verdict: Verdict, moment: datetime) -> None:
+    """Keep the time and, where neither proof nor policy objects to the claim, its version."""
     if request.state and request.at is None:
         request.state.remember_time(moment)
-    if request.state and proof and proof.manifest and request.version is None:
+    objections = [reason for reason in verdict.reasons if reason.rule == "provenance"]
+    if request.state and proof and proof.manifest and request.version is None and not objections:
         request.state.remember(proof.manifest)
 
 
@@ -491,4 +502,4 @@ def _log(request: Request, record: Record, written: bytes, draft: Path) -> None:
     )
     write_atomically(draft / PROOF, prove_record(request.ledger, entry.record))
     if request.state:
-        request.state.remember_log(stands)
+        request.state.remember_log(stands, request.ledger)

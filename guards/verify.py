@@ -19,7 +19,7 @@ from guards.provenance.index import PURPOSE, Index, Seal, opened
 from guards.provenance.listing import Signed, read_claim
 from guards.provenance.manifest import Manifest, Name
 from guards.provenance.memory import Memory, Seen
-from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold
+from guards.provenance.part import Part, Range, bytes_of, chosen, damage, hold, unclaimed
 from guards.provenance.proof import SLACK, Expectation, Proof, expected, prove
 from guards.provenance.snapshot import TOO_LARGE, Look, Snapshot, Walked, capacity, take
 from guards.provenance.trust import Trust
@@ -75,7 +75,7 @@ def verify(claimed: Claimed) -> Proof:
 
 
 def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, ...]) -> Part:
-    """Prove some files, or some bytes of them; nothing is remembered, the rest is not looked at.
+    """Prove some files, or some bytes of them; nothing is remembered, the rest is not read.
 
     Raises:
         NothingToExamine: no claimed file matches.
@@ -92,7 +92,9 @@ def look_at_part(claimed: Claimed, files: tuple[str, ...], ranges: tuple[Range, 
         raise NothingToExamine(f"no file of {manifest.name} matches {', '.join(files)}")
     ticks = _counting(claimed, bytes_of(manifest.snapshot, chunks))
     part = hold(claimed.dataset, manifest, chunks, Look(tick=ticks))
-    return replace(part, strict=claimed.strict)
+    beside = unclaimed(claimed.dataset, manifest.snapshot, files)
+    problems = sorted({*part.problems, *beside}, key=lambda problem: problem.path)
+    return replace(part, problems=tuple(problems), strict=claimed.strict)
 
 
 def standing_claim(claimed: Claimed) -> Manifest:

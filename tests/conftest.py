@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -287,6 +289,22 @@ def _template(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
         'name = "m1"\nrules = ["integrity", "provenance"]\nrequired = ["integrity", "provenance"]\n'
     )
     return home
+
+
+@pytest.fixture
+def no_file_beyond() -> Callable[[int], AbstractContextManager[None]]:
+    """What a full disk does to files that grow: no byte more than that, within the block."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited
 
 
 @pytest.fixture

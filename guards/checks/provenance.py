@@ -7,15 +7,17 @@ trusted and who lies. That is what the other rules are for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from guards.data.case import Case
-from guards.errors import Skip
+from guards.errors import Skip, UsageError
 from guards.findings import Confidence, Evidence, Finding, Measured, Severity, Subject
 from guards.provenance.manifest import Manifest, describe
-from guards.provenance.memory import PAST
-from guards.provenance.proof import Proof
+from guards.provenance.memory import GAP, PAST
+from guards.provenance.proof import CLAIM, Proof
 from guards.provenance.snapshot import Difference
 from guards.provenance.strictjson import timestamp
 from guards.text import printable
@@ -55,6 +57,22 @@ _SAYS = {
         "scan the parent into this ledger and release from there",
     ),
     "rollback": ("an older version than one seen before", "fetch the newest version"),
+    GAP: (
+        "versions between were never seen here",
+        "ask the producer for them, or what this version follows",
+    ),
+    "no-source": (
+        "it does not say where it is from",
+        "have the producer sign with --source, or [[source]] in DATASET.dataset.toml",
+    ),
+    "strange-source": (
+        "it is from where the policy lets nothing come from",
+        "fetch it from a place that [settings.provenance] sources names, or add this one",
+    ),
+    "source-without-digest": (
+        "what it was made from is not named by a digest, and may be another thing tomorrow",
+        "have the producer add digest to the [[source]] in DATASET.dataset.toml",
+    ),
     "fork": ("two different datasets have one version", "ask the producer which one is real"),
     "changed-file": ("changed after signing", "fetch the file again from the producer"),
     "truncated-file": ("shorter than what was signed", "fetch the file again"),
@@ -67,7 +85,20 @@ _SAYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Nothing to set: what is trusted stands in the trust directory."""
+    """What the verifier asks of origins and versions; who is trusted stands in the trust directory.
+
+    `sources` are the places that data may come from, as `https://example.org/flights`: that scheme,
+    that host and what lies below that path. With `source_digests` each is to be named by its
+    digest. With `chain` a version follows what was seen before, with none missed between.
+    """
+
+    sources: Sequence[str] = ()
+    source_digests: bool = False
+    chain: bool = False
+
+    def __post_init__(self) -> None:
+        for source in self.sources:
+            _place(source)
 
 
 def examine(case: Case, settings: Settings) -> Measured:
@@ -76,6 +107,7 @@ def examine(case: Case, settings: Settings) -> Measured:
         raise Skip("no trust directory was given; pass --trust")
     refused_by_walker = set(case.unsafe)
     problems = [p for p in case.proof.refusals if p not in refused_by_walker]
+    problems += _unproven(case.proof, settings)
     codes = list(dict.fromkeys(problem.code for problem in problems))
     return Measured(
         statistics=_statistics(case.proof, len(problems)),
@@ -83,19 +115,62 @@ def examine(case: Case, settings: Settings) -> Measured:
     )
 
 
+def _unproven(proof: Proof, settings: Settings) -> Iterator[Difference]:
+    """What this verifier asks for beyond a signature: a chain of versions, and known origins."""
+    if settings.chain:
+        yield from (problem for problem in proof.problems if problem.code == GAP)
+    manifest, places = proof.manifest, [_place(one) for one in settings.sources]
+    if manifest is None or not (places or settings.source_digests):
+        return
+    origins = [source for source in manifest.sources if not source.claim]
+    if not origins:
+        yield Difference(code="no-source", path=CLAIM)
+    for source in origins:
+        if places and not any(_below(source.uri, place) for place in places):
+            yield Difference(code="strange-source", path=CLAIM, actual=source.uri)
+        if settings.source_digests and source.digest is None:
+            yield Difference(code="source-without-digest", path=CLAIM, actual=source.uri)
+
+
+def _place(text: str) -> SplitResult:
+    """A place that data may come from.
+
+    Raises:
+        UsageError: it names no host, and so any.
+    """
+    place = urlsplit(text)
+    if not (place.scheme and place.netloc) or place.query or place.fragment:
+        raise UsageError(f"[settings.provenance] sources: {text!r} is not like https://host/path")
+    return place
+
+
+def _below(uri: str, place: SplitResult) -> bool:
+    """Whether a URI lies below a place; one that could be read as lying elsewhere does not."""
+    try:
+        found = urlsplit(uri)
+    except ValueError:
+        return False
+    steps = [unquote(step) for step in found.path.split("/")]
+    odd = any(step in (".", "..") or set(step) & set("/\\") for step in steps)
+    same = (found.scheme, found.netloc.lower()) == (place.scheme, place.netloc.lower())
+    inside = f"{found.path}/".startswith(f"{place.path.rstrip('/')}/")
+    return same and inside and not odd
+
+
 def _statistics(proof: Proof, differences: int) -> dict[str, Any]:
     steps = [
         {"rule": s.rule, "input": s.input, "ok": s.ok, "outcome": s.outcome} for s in proof.steps
     ]
     claim = _claim(proof.manifest) if proof.manifest else {}
-    past = [str(problem) for problem in proof.problems if problem.code == PAST]
+    told = {p.code: str(p) for p in proof.problems if p.code in (GAP, PAST)}
     return {
         "signed": bool(proof.signers),
         "signers": list(proof.signers),
         "history": proof.history,
         "differences": differences,
         "steps": steps,
-        **({"asked_of_the_past": past[0]} if past else {}),
+        **({"asked_of_the_past": told[PAST]} if PAST in told else {}),
+        **({"version_gap": told[GAP]} if GAP in told else {}),
         **claim,
     }
 
@@ -126,7 +201,7 @@ def _finding(code: str, found: list[Difference]) -> Finding:
     files = [printable(difference.path) for difference in found]
     told = ", ".join(files[:3]) + f" and {len(files) - 3} more" * (len(files) > 3)
     detail = [str(difference) for difference in found[:SHOWN]]
-    about_claim = first.path in ("manifest", "clock") or code in ("rollback", "fork")
+    about_claim = first.path in (CLAIM, "clock") or code in ("rollback", "fork", GAP)
     wanted = f", not {printable(first.expected)}" if code.startswith("wrong-") else ""
     because = f" ({printable(first.actual)}{wanted})" if about_claim and first.actual else ""
     return Finding(

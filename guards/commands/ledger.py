@@ -15,7 +15,7 @@ from guards.commands.options import (
     trust_options,
     write_file,
 )
-from guards.errors import UsageError
+from guards.errors import Malformed, UsageError
 
 if TYPE_CHECKING:
     from guards.provenance.checkpoint import Checkpoint
@@ -60,6 +60,9 @@ def _run_ledger(options: Options) -> int:
 
     trust = load_trust(options)
     remembered = [_remembered(text, trust) for text in options.checkpoint]
+    if remembered and ledger.current(options.ledger) is None:
+        most = max(known.size for known in remembered)
+        raise Malformed(f"is no log, and {most} entries are remembered", f"ledger {options.ledger}")
     log = ledger.verify(options.ledger, trust)
     against = [log.objection(one) for one in remembered]
     problems = [told for told in against if told]

@@ -72,11 +72,11 @@ def _run_redteam(options: Options) -> int:
     )
     where = ", ".join(map(str, truths))
     document: dict[str, object] = {"truth": where, "truths": [str(path) for path in truths]}
-    text = f"{options.out}, truth in {where}"
+    lines = [f"{options.out}, truth in {where}"]
     if options.measure:
         document["measured"], line = _measured(options, truths[0])
-        text = f"{text}\n{line}"
-    console.result(document, text, options.format)
+        lines.append(line)
+    console.result(document, lines, options.format)
     return 0
 
 

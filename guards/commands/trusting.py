@@ -176,7 +176,7 @@ def show(options: Options) -> int:
     if not trust.is_rooted(options.trust):
         digest = str(trust.to_pin(options.trust))
         told = f"{options.trust} is the verifier's own word; read its trust.toml"
-        console.result({"root_digest": digest}, f"{told}\nroot-digest {digest}", options.format)
+        console.result({"root_digest": digest}, [told, f"root-digest {digest}"], options.format)
         return 0
     rights, changed = pending(options.trust, now())
     waits = ["waits:", *changed] if changed else ["nothing waits"]
@@ -184,7 +184,7 @@ def show(options: Options) -> int:
     if trust.is_in_force(options.trust):
         document["root_digest"] = str(trust.to_pin(options.trust))
         waits = [f"root-digest {document['root_digest']}", *waits]
-    console.result(document, "\n".join([*rights, *waits]), options.format)
+    console.result(document, [*rights, *waits], options.format)
     return 0
 
 

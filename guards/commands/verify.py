@@ -49,7 +49,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--full", action="store_true", help="read every byte, whatever the index")
     parser.add_argument(
-        "--strict", action="store_true", help="refuse what is only told: a second name of a file"
+        "--strict",
+        action="store_true",
+        help="refuse what is only told: a second name of a file, versions never seen",
     )
     parser.add_argument(
         "--repair-list", type=Path, metavar="F", help="the byte ranges to fetch again, JSON lines"

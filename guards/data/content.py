@@ -30,7 +30,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ import numpy as np
 from guards.data.dataset import Dataset, Shard
 from guards.data.stream import parts
 from guards.digest import Digest, canonical_json
-from guards.errors import Unreadable
+from guards.errors import Unreadable, UsageError
 
 TITLE = b"toadstone rows 1\n"
 CELL = 13
@@ -85,7 +85,8 @@ class Rows:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        with suppress(OSError):  # what had no room before has none now
+            self._open.close()
 
     def add(self, batch: Any) -> None:
         """Take the rows of a pyarrow table, all at once; the columns' order does not matter."""
@@ -103,23 +104,42 @@ class Rows:
         if self._parts:
             self._spill()
             for part in self._parts:
-                part.seek(0)
-                final.update(_ordered(part.read()))
+                with _room():
+                    part.seek(0)
+                    data = part.read()
+                final.update(_ordered(data))
         else:
             final.update(_ordered(b"".join(self._waiting)))
         return Digest(final.hexdigest())
 
     def _spill(self) -> None:
         if not self._parts:
-            for _ in range(_PARTS):
-                file = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-                self._parts.append(file)
+            with _room():
+                for _ in range(_PARTS):
+                    file = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+                    self._parts.append(file)
         ordered = _ordered(b"".join(self._waiting))
         self._waiting = []
         first = np.frombuffer(ordered, np.uint8)[::32] // (256 // _PARTS)
         ends = np.searchsorted(first, np.arange(_PARTS + 1)) * 32
-        for number, part in enumerate(self._parts):
-            part.write(ordered[ends[number] : ends[number + 1]])
+        with _room():
+            for number, part in enumerate(self._parts):
+                part.write(ordered[ends[number] : ends[number + 1]])
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Say where there is no room.
+
+    Raises:
+        UsageError: the system's place for temporary files takes no more.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = tempfile.tempdir or "the directory for temporary files"
+        told = f"is there room in {where}? TMPDIR names another place"
+        raise UsageError(f"cannot name the rows: {error.strerror}; {told}") from error
 
 
 def _ordered(digests: bytes) -> bytes:

@@ -7,6 +7,7 @@ is needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -47,6 +48,8 @@ _DISGUISES = {
 }
 # A CSV whose one column is named with one of these is a table to other readers.
 _SEPARATORS = frozenset(";\t|")
+# The last record of a zip archive and the longest comment after it.
+_ZIP_END = 22 + 0xFFFF
 # What a Parquet file may declare: row groups; and for its size, once it is much, bytes and values.
 _GROUPS, _UNPACKED, _VALUES, _RATIO = 100_000, 1 << 33, 1 << 33, 1000
 # Of a compressed column chunk, which is read piece by piece.
@@ -103,6 +106,9 @@ def _looked_at(root: Path, name: str, *, through: bool) -> Probed | Problem:
             return Problem(code="zero-rows", path=name, message="the file is empty")
         if form in UNTYPED and (disguise := _disguise(path)):
             return Problem(code="unreadable-file", path=name, message=f"the file is {disguise}")
+        if _is_archive(path):
+            told = "the file is a zip archive, too: what is examined is not all that it can be"
+            return Problem(code="unreadable-file", path=name, message=told)
         if form == "parquet" and (told := _decode_parquet(path, through=through)):
             return Problem(code="unreadable-file", path=name, message=told)
         form = "ipc-stream" if form == "ipc" and _is_stream(path) else form
@@ -154,6 +160,20 @@ def _disguise(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(4)
     return next((told for magic, told in _DISGUISES.items() if start.startswith(magic)), "")
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether the end of the file is that of a zip archive, wherever the archive begins."""
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - _ZIP_END)
+        file.seek(start)
+        tail = file.read(_ZIP_END)
+        at = tail.rfind(b"PK\5\6")
+        size = int.from_bytes(tail[at + 12 : at + 16], "little")
+        if at < 0 or not 0 < size <= start + at:
+            return False
+        file.seek(start + at - size)
+        return file.read(4) == b"PK\1\2"
 
 
 def _decode_parquet(path: Path, *, through: bool) -> str:

@@ -1,14 +1,15 @@
 """What was seen before: what makes a replayed manifest, an old trust and a turned clock visible.
 
 A state directory holds one small file for each (name, partition) with the highest version seen,
-one for each log with where it stood, `trust.json` with the newest metadata of a trust of the full
-form, and `clock.json` with the latest time. Without one, history is reported as `first-use`: nobody
-is told that there was no rollback by somebody who cannot know. A pinned version is checked without
-touching the memory.
+one for each log and for each place of one with where it stood, `trust.json` with the newest
+metadata of a trust of the full form, and `clock.json` with the latest time. Without one, history is
+reported as `first-use`: nobody is told that there was no rollback by somebody who cannot know. A
+pinned version may be an old one, but no fork of what was seen, and does not touch the memory.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ from guards.provenance.strictjson import Node, loads, timestamp
 SKEW = timedelta(minutes=5)
 # Told and no refusal: the verifier asked about the past.
 PAST = "time-of-the-past"
+# Told and no refusal, unless a policy asks for the chain: versions that nobody here has seen.
+GAP = "version-gap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,22 @@ class Seen:
                 actual=str(manifest.snapshot.root),
             )
         return None
+
+    def gap(self, manifest: Manifest) -> Difference | None:
+        """What lies between: versions that were never seen, or a version before that was another.
+
+        A claim that names what was seen as its `previous` follows it, whatever its number.
+        """
+        ahead = manifest.version - self.version
+        unnamed = manifest.previous is None and ahead == 1
+        if ahead < 1 or unnamed or manifest.previous == self.root:
+            return None
+        return Difference(
+            code=GAP,
+            path=str(manifest.name),
+            expected=f"version {self.version + 1}, or one that names {self.root} as the previous",
+            actual=f"version {manifest.version}, which names {manifest.previous or 'none'}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,30 +184,38 @@ class Memory:
         except OSError as error:
             raise UsageError(f"state {self.directory}: {error.strerror}") from error
 
-    def recall_log(self, origin: str) -> Checkpoint | None:
-        """Where the log of that origin stood when it was seen last, or None at first use."""
-        path = self._path(origin)
+    def recall_log(self, about: str | Path) -> Checkpoint | None:
+        """Where the log of an origin, or the log at a place, stood last; None at first use."""
+        path = self._path(about)
         if (data := read_document(path)) is None:
             return None
         seen = read_checkpoint(data, str(path))
-        if seen.origin != origin:
-            raise Malformed(f"is about another log than {origin}", str(path))
+        if isinstance(about, str) and seen.origin != about:
+            raise Malformed(f"is about another log than {about}", str(path))
         return seen
 
-    def remember_log(self, checkpoint: Checkpoint) -> None:
+    def logs(self, origin: str, place: Path) -> tuple[Checkpoint, ...]:
+        """What a log there has to go on from: one that was begun anew has another origin."""
+        return tuple(seen for about in (origin, place) if (seen := self.recall_log(about)))
+
+    def remember_log(self, checkpoint: Checkpoint, place: Path) -> None:
         """Raise the memory to this signed checkpoint; an older or equal one changes nothing."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with locked(self.directory / "lock"):
-                seen = self.recall_log(checkpoint.origin)
-                if seen is None or checkpoint.size > seen.size:
-                    write_atomically(self._path(checkpoint.origin), checkpoint.text.encode())
+                for about in (checkpoint.origin, place):
+                    seen = self.recall_log(about)
+                    if seen is None or (
+                        seen.origin == checkpoint.origin and checkpoint.size > seen.size
+                    ):
+                        write_atomically(self._path(about), checkpoint.text.encode())
         except OSError as error:
             raise UsageError(f"state {self.directory}: {error.strerror}") from error
 
-    def _path(self, about: Name | str) -> Path:
-        suffix = "checkpoint" if isinstance(about, str) else "json"
-        return self.directory / f"{Digest.of(str(about).encode()).hex}.{suffix}"
+    def _path(self, about: Name | str | Path) -> Path:
+        suffix = "json" if isinstance(about, Name) else "checkpoint"
+        text = f"ledger {about.resolve()}" if isinstance(about, Path) else str(about)
+        return self.directory / f"{Digest.of(os.fsencode(text)).hex}.{suffix}"
 
 
 def _encode(manifest: Manifest) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Prove a part of a dataset: some files, or some bytes of them, by the chunks they lie in.
 
 A claim lists the chunks of its large files, and the digest is their root, so one chunk is proved
-by itself. What nobody listed is proved by its whole file. A part says nothing of the rest, not even
-that there is nothing beside it: its result is a :class:`Part`, which is neither true nor false.
+by itself. What nobody listed is proved by its whole file. Where files were asked for by a pattern,
+nothing unclaimed may match it. A part says nothing of the rest: its result is a :class:`Part`,
+which is neither true nor false.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from guards.provenance.snapshot import (
     read_chunks,
     resized,
 )
+from guards.provenance.walk import walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -82,14 +84,14 @@ def chosen(
     found: dict[str, set[int]] = {
         entry.path: set(range(chunk_count(entry.size)))
         for entry in snapshot.files
-        if any(fnmatchcase(entry.path, pattern) for pattern in patterns)
+        if _matches(entry.path, patterns)
     }
     files = {entry.path: entry for entry in snapshot.files}
     for asked in ranges:
         entry, end = files.get(asked.path), asked.offset + asked.length
         if entry is None or asked.length < 1 or end > entry.size:
-            told = f"{entry.size} bytes" if entry else "no claimed file"
-            raise UsageError(f"--range {asked.path}:{asked.offset}:{asked.length}: it has {told}")
+            told = f"must lie in its {entry.size} bytes" if entry else "is of no claimed file"
+            raise UsageError(f"--range {asked.path}:{asked.offset}:{asked.length}: {told}")
         numbers = range(asked.offset // CHUNK, (end - 1) // CHUNK + 1)
         all_of_it = range(chunk_count(entry.size))  # where the chunks were not listed
         found.setdefault(asked.path, set()).update(numbers if entry.leaves else all_of_it)
@@ -134,6 +136,24 @@ def hold(
         problems=tuple(sorted([*unsafe, *missing, *changed], key=lambda problem: problem.path)),
         damage=tuple(piece for pieces in damage.values() for piece in pieces),
     )
+
+
+def unclaimed(dataset: Path, snapshot: Snapshot, patterns: Sequence[str]) -> list[Difference]:
+    """What matches the patterns in the tree and in no claim; nothing of it is opened."""
+    if not patterns:
+        return []
+    claimed = {entry.path for entry in snapshot.files}
+    unsafe: list[Difference] = []
+    extra = [
+        Difference(code="extra-file", path=found.path)
+        for found in walk(dataset, unsafe)
+        if found.path not in claimed
+    ]
+    return [problem for problem in (*extra, *unsafe) if _matches(problem.path, patterns)]
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def damage(claimed: Entry, found: Entry | None) -> Iterator[Range]:

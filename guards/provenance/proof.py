@@ -15,7 +15,7 @@ from functools import lru_cache
 from guards.digest import Digest
 from guards.errors import Malformed, Untrusted
 from guards.provenance.manifest import Manifest, Name, parse
-from guards.provenance.memory import PAST, Seen
+from guards.provenance.memory import GAP, PAST, Seen
 from guards.provenance.signing import Envelope, PublicKey, parse_envelope, signers
 from guards.provenance.snapshot import (
     TOO_LARGE,
@@ -77,7 +77,7 @@ class Proof:
     @property
     def refusals(self) -> tuple[Difference, ...]:
         """The problems that are more than a warning."""
-        told = {PAST} if self.strict else {*WARNINGS, PAST}
+        told = {PAST} if self.strict else {*WARNINGS, GAP, PAST}
         return tuple(problem for problem in self.problems if problem.code not in told)
 
     @property
@@ -279,9 +279,12 @@ def objections(manifest: Manifest, expect: Expectation) -> list[Difference]:
 
 
 def _history(manifest: Manifest, expect: Expectation, seen: tuple[Seen, ...]) -> list[Difference]:
-    if expect.version is not None:  # pinned: old versions are wanted, and the memory stays as it is
-        return []
-    return [refusal for known in seen if (refusal := known.refuses(manifest))]
+    found = [refusal for known in seen if (refusal := known.refuses(manifest))]
+    if expect.version is not None:  # pinned: an old version is wanted, and no other of that number
+        return [refusal for refusal in found if refusal.code == "fork"]
+    newest = max(seen, key=lambda known: known.version, default=None)
+    gap = newest.gap(manifest) if newest else None
+    return [*found, *([gap] if gap else [])]
 
 
 def _standing(expect: Expectation, seen: tuple[Seen, ...]) -> str:

@@ -319,6 +319,7 @@ _CONTRADICTED = {
     "rollback": "Contradicted: a newer version of this name was seen here before.",
     "fork": "Contradicted: other bytes were seen here under this version.",
     "wrong-version": "Not the version that the verifier pinned.",
+    "version-gap": "Known, but not every version since the last one was seen here.",
 }
 
 

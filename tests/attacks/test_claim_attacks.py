@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from guards.digest import Digest
 from guards.errors import GateRefused, Malformed, Untrusted, UsageError
 from guards.provenance import trust as trusts
 from guards.provenance.manifest import Source, parse_name
@@ -357,7 +358,76 @@ class TestHistory:
         assert spine.codes() == []
         assert spine.codes(state=memory) == ["fork"]
 
-    def test_a_pinned_version_neither_reads_nor_touches_the_memory(self, spine):
+    def test_a_pin_does_not_make_a_fork_good(self, spine):
+        memory = Memory(spine.home / "state")
+        assert spine.verify(state=memory)
+        (spine.batch / "readme.md").write_text("another")
+        spine.manifest.unlink()
+        spine.sign(version=1)
+        assert spine.codes(state=memory, version=1) == ["fork"]
+        assert spine.codes(version=1) == []
+
+    def skipped(self, spine):
+        """Version 1 was seen; then comes version 3, of whose forerunner nobody here has heard."""
+        memory = Memory(spine.home / "state")
+        assert spine.verify(state=memory)
+        (spine.batch / "readme.md").write_text("of version 2")
+        spine.sign(version=2)
+        (spine.batch / "readme.md").write_text("of version 3")
+        spine.sign(version=3)
+        return memory
+
+    def test_a_gap_is_told_and_refused_where_that_is_asked_for(self, spine):
+        memory = self.skipped(spine)
+        assert not spine.verify(state=memory, strict=True)
+        found = spine.verify(state=memory)
+        assert found, "told, and no refusal"
+        assert [problem.code for problem in found.problems] == ["version-gap"]
+        assert spine.codes(state=memory) == [], "from then on it was seen"
+
+    def test_a_policy_may_require_the_chain(self, spine):
+        memory = self.skipped(spine)
+        chain = replace(spine.policy, settings={"provenance": {"chain": True}})
+        verdict = spine.scan(state=memory, policy=chain).verdict
+        assert [reason.code for reason in verdict.reasons] == ["version-gap"]
+        assert verdict.decision is Decision.BLOCK
+        with pytest.raises(GateRefused, match="never seen here"):
+            spine.gate(policy=chain)
+        scanned = spine.scan(state=memory)
+        assert scanned.verdict
+        told = next(e for e in scanned.examinations if e.rule == "provenance")
+        assert "version-gap" in told.outcome.measured.statistics["version_gap"]
+
+    def test_what_follows_what_was_seen_is_no_gap(self, spine):
+        memory = Memory(spine.home / "state")
+        assert spine.verify(state=memory)
+        spine.sign(version=7)  # in the place of version 1, which it names
+        assert spine.codes(state=memory) == []
+        spine.manifest.unlink()
+        spine.sign(version=8)
+        assert spine.codes(state=memory) == []
+
+    def test_the_next_number_after_another_version_is_a_gap(self, spine):
+        memory = Memory(spine.home / "state")
+        assert spine.verify(state=memory)
+        spine.sign(version=2)
+        spine.forge(at("predicate", "dataset", "previous", value=f"sha256:{0:064}"))
+        assert spine.codes(state=memory) == ["version-gap"]
+
+    def test_what_follows_a_version_that_was_refused_does_not_mend_the_chain(self, spine):
+        """Neither by scanning again, nor by a version that names the refused one; nor by a log."""
+        chain = replace(spine.policy, settings={"provenance": {"chain": True}})
+        about = {"policy": chain, "ledger": spine.home / "ledger"}
+        assert spine.scan(**about).verdict
+        about |= {"state": self.skipped(spine)}
+        found = [spine.scan(**about), spine.scan(**about)]
+        (spine.batch / "readme.md").write_text("of version 4")
+        spine.sign(version=4)
+        found.append(spine.scan(**about))
+        codes = [[reason.code for reason in scanned.verdict.reasons] for scanned in found]
+        assert codes == [["version-gap"]] * 3
+
+    def test_a_pinned_version_does_not_touch_the_memory(self, spine):
         old, memory = self.old_and_new(spine)
         assert spine.verify(state=memory)
         before = {p.name: p.read_bytes() for p in memory.directory.iterdir()}
@@ -475,6 +545,69 @@ class TestCountersigning:
         with pytest.raises(UsageError, match="nobody could read"):
             spine.sign(version=version)
         assert spine.manifest.read_bytes() == before
+
+
+class TestOrigins:
+    """What a producer may say of where data is from, the verifier decides: by policy."""
+
+    def codes_of(self, spine, said, **settings):
+        spine.sign(version=2, sources=said)
+        asked = replace(spine.policy, settings={"provenance": settings})
+        return [reason.code for reason in spine.scan(policy=asked).verdict.reasons]
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "https://evil.example/flights/a",
+            "http://data.example/flights/a",
+            "file:///flights/a",
+            "https://data.example/other",
+            "https://data.example/flights-of-evil",
+            "https://data.example/flights/../other",
+            "https://data.example/flights/%2e%2e/other",
+            "https://data.example/flights/..%2fother",
+            "https://data.example/flights/..%5Cother",
+            "https://data.example.evil.example/flights/a",
+            "https://data.example@evil.example/flights/a",
+            "https://data.example:8443/flights/a",
+            "https://[data.example/flights/a",
+            "flights/a",
+            "",
+        ],
+    )
+    def test_a_source_elsewhere_is_refused(self, spine, uri):
+        spine.sign(version=2, sources=(Source(uri="https://data.example/flights/a"),))
+        spine.forge(at("predicate", "sources", 0, "uri", value=uri))
+        asked = {"provenance": {"sources": ["https://data.example/flights/"]}}
+        verdict = spine.scan(policy=replace(spine.policy, settings=asked)).verdict
+        assert [reason.code for reason in verdict.reasons] == ["strange-source"]
+        assert verdict.decision is Decision.BLOCK
+
+    @pytest.mark.parametrize("place", ["https://data.example", "https://Data.example/flights/"])
+    def test_a_source_below_a_place_that_is_named_is_good(self, spine, place):
+        source = Source(uri="https://data.example/flights/a?part=1")
+        assert self.codes_of(spine, (source,), sources=["s3://b/c", place]) == []
+
+    def test_one_strange_source_among_good_ones_is_enough(self, spine):
+        both = (Source(uri="https://data.example/a"), Source(uri="https://evil.example/a"))
+        assert self.codes_of(spine, both, sources=["https://data.example"]) == ["strange-source"]
+
+    def test_data_that_does_not_say_where_it_is_from_is_refused(self, spine):
+        assert self.codes_of(spine, (), sources=["https://data.example"]) == ["no-source"]
+
+    def test_a_mutable_url_needs_a_digest_where_that_is_asked_for(self, spine):
+        """Attack 22: what lies behind a URL today may be another thing tomorrow."""
+        mutable = Source(uri="https://data.example/latest")
+        assert self.codes_of(spine, (mutable,), source_digests=True) == ["source-without-digest"]
+
+    def test_with_a_digest_it_is_good(self, spine):
+        named = Source(uri="https://data.example/latest", digest=Digest.of(b"then"))
+        assert self.codes_of(spine, (named,), source_digests=True) == []
+
+    @pytest.mark.parametrize("places", [["data.example"], ["https://"], "https://data.example"])
+    def test_a_place_that_names_no_host_is_told(self, spine, places):
+        with pytest.raises(UsageError, match="is not like https://host/path"):
+            self.codes_of(spine, (), sources=places)
 
 
 def test_a_key_that_is_not_on_the_curve_verifies_nothing():

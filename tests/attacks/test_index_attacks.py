@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
-import resource
 import shutil
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -192,7 +190,9 @@ def test_bytes_that_changed_without_their_times_are_found_by_the_sample(indexed,
 
 
 @pytest.mark.parametrize("room", [0, 40, 150])
-def test_what_was_contradicted_is_forgotten_on_a_full_disk_too(indexed, monkeypatch, room):
+def test_what_was_contradicted_is_forgotten_on_a_full_disk_too(
+    indexed, monkeypatch, room, no_file_beyond
+):
     """Who fills the disk does not keep a lie alive: the old lines are gone before new ones come."""
     with opened(indexed.index, indexed.dataset, _key()) as index:
         status = (indexed.dataset / FILE).stat()
@@ -208,24 +208,13 @@ def test_what_was_contradicted_is_forgotten_on_a_full_disk_too(indexed, monkeypa
 
 
 @pytest.mark.parametrize("room", [0, 1, 22, 23, 60])
-def test_an_index_that_had_no_room_is_begun_again(indexed, room):
+def test_an_index_that_had_no_room_is_begun_again(indexed, room, no_file_beyond):
     indexed.index.unlink()
     with no_file_beyond(room):
         done = verify(indexed)
     assert (bool(done), done.told) == (True, "cannot be written to; less is remembered")
     verify(indexed)
     assert verify(indexed).unread == done.found.size
-
-
-@contextmanager
-def no_file_beyond(size):
-    """What a full disk does to files that grow: no byte more than that."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def _key():

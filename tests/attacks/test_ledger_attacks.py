@@ -19,6 +19,7 @@ from multiprocessing import get_context
 
 import pytest
 
+from guards.cli import main
 from guards.digest import Digest
 from guards.errors import REFUSALS, GateRefused, Malformed, Untrusted, UsageError
 from guards.findings import Severity
@@ -223,6 +224,17 @@ def test_what_is_cut_off_shows_against_a_remembered_checkpoint(log, logs):
     forked = ledger.verify(old, log.trust)
     assert "is a fork: its first 8 entries" in forked.objection(newer.checkpoint)
     assert forked.holds(remembered), "they agree on what both began with"
+
+
+def test_a_log_that_is_gone_is_refused_where_it_is_remembered(log, capsys):
+    remembered = f"{ledger.current(log.ledger).size}:{ledger.current(log.ledger).root}"
+    line = ["ledger", "verify", str(log.ledger), "--trust", str(log.trust_dir)]
+    (log.ledger / "checkpoint").unlink()
+    assert main([*line, "--checkpoint", remembered]) == 12
+    shutil.rmtree(log.ledger)
+    assert main([*line, "--checkpoint", remembered]) == 12
+    assert "is no log, and 6 entries are remembered" in capsys.readouterr().err
+    assert main(line) == 2
 
 
 def test_another_log_with_the_same_entries_is_another_log(log):
@@ -747,6 +759,23 @@ class TestGateAndLedger:
         append(old, passed.keys.private("scanner"), [7, 8])
         with pytest.raises(Malformed, match="is a fork"):
             passed.scan(ledger=old, state=state, out=passed.home / "third")
+
+    def test_a_log_that_was_begun_anew_is_not_the_one_that_was_seen_there(self, passed):
+        """Who deletes the whole log is told like one who cuts it off."""
+        state = Memory(passed.home / "state")
+        passed.scan(ledger=passed.ledger, state=state, out=passed.home / "new")
+        shutil.rmtree(passed.ledger)
+        with pytest.raises(Malformed, match="is no log, and 2 entries are remembered in the state"):
+            passed.scan(ledger=passed.ledger, state=state, out=passed.home / "third")
+        passed.scan(ledger=passed.ledger, out=passed.home / "third")
+        record = passed.home / "third" / "record.json"
+        assert passed.gate(ledger=passed.ledger, record=record), "nobody remembers"
+        with pytest.raises(GateRefused, match=r"another log than .* is remembered"):
+            passed.gate(ledger=passed.ledger, record=record, state=state)
+        with pytest.raises(Malformed, match="another log than"):
+            passed.scan(ledger=passed.ledger, state=state, out=passed.home / "fourth")
+        elsewhere = passed.home / "elsewhere"
+        assert passed.scan(ledger=elsewhere, state=state, out=passed.home / "fifth").verdict
 
     def test_a_scanner_who_left_takes_the_log_along_and_an_expired_one_does_not(self, passed):
         scanner = next(k for k in passed.trust.keys if "scanner" in k.roles)

@@ -12,6 +12,7 @@ import guards
 from guards import reencoded
 from guards.cli import main
 from guards.data import trial
+from guards.data.content import _AT_ONCE
 from guards.errors import UsageError
 from guards.provenance.manifest import parse
 from guards.provenance.signing import parse_envelope
@@ -108,21 +109,39 @@ def test_what_breaks_the_decoder_is_told_as_changed(signed):
     (signed.data / "b.parquet").write_bytes(b"PAR1" + b"\xff" * 200 + b"PAR1")
     told = signed.told()
     assert told[0][0] in ("truncated-file", "grown-file", "changed-file")
+    proof = guards.verify(signed.data, trust=signed.data.with_name("trust"), content=True)
+    assert "what rows it has is not known: b.parquet: " in proof.problems[0].actual
 
 
 def test_what_takes_too_much_is_told_as_changed(signed, monkeypatch):
     """The bounds hold in the child: with too little memory it fails, and nothing else does."""
     FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
-    assert reencoded.contents(signed.data, ["b.parquet"], {})
+    assert reencoded.contents(signed.data, ["b.parquet"], {}).found
     monkeypatch.setattr(reencoded, "MOST_SECONDS", 0)
-    assert reencoded.contents(signed.data, ["b.parquet"], {}) == {}
+    unknown = reencoded.contents(signed.data, ["b.parquet"], {}).unknown
+    assert unknown == {"b.parquet": "decoding takes too long"}
+
+
+def test_that_the_rows_are_not_known_for_want_of_room_is_told(signed, no_file_beyond):
+    """Else a file that was only written again would look as if somebody had looked at its rows."""
+    (signed.data / "a.csv").unlink()
+    rows = pl.DataFrame({"x": range(_AT_ONCE + 1)})
+    rows.write_parquet(signed.data / "b.parquet")
+    signed.sign(version=2)
+    rows.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
+    with no_file_beyond(1000):
+        proof = guards.verify(signed.data, trust=signed.data.with_name("trust"), content=True)
+    (problem,) = proof.problems
+    assert problem.code != "re-encoded-file"
+    assert "what rows it has is not known: cannot name the rows: File too large" in problem.actual
+    assert signed.told() == [("re-encoded-file", "b.parquet")]
 
 
 def test_each_file_is_decoded_once_and_by_no_second_process(signed, monkeypatch):
     """The process of `guards.data.trial`, which would decode it first, refuses such a limit."""
     FRAME.reverse().write_parquet(signed.data / "b.parquet", compression="gzip")
     monkeypatch.setenv(trial.MEMORY, "none")
-    assert reencoded.contents(signed.data, ["a.csv", "b.parquet"], {}).keys() == {
+    assert reencoded.contents(signed.data, ["a.csv", "b.parquet"], {}).found.keys() == {
         "a.csv",
         "b.parquet",
     }
@@ -144,7 +163,7 @@ def test_many_files_share_the_time_of_one(signed, monkeypatch):
     for path in paths:
         FRAME.write_parquet(signed.data / path)
     monkeypatch.setattr(reencoded, "MOST_SECONDS", 1)
-    assert len(reencoded.contents(signed.data, paths, {})) < 50
+    assert len(reencoded.contents(signed.data, paths, {}).found) < 50
 
 
 def test_the_child_is_not_taken_from_where_we_stand(signed, tmp_path, monkeypatch):
@@ -152,7 +171,7 @@ def test_the_child_is_not_taken_from_where_we_stand(signed, tmp_path, monkeypatc
     (tmp_path / "guards").mkdir()
     (tmp_path / "guards" / "__init__.py").write_text("raise SystemExit('planted')\n")
     monkeypatch.chdir(tmp_path)
-    assert reencoded.contents(signed.data, ["b.parquet"], {})
+    assert reencoded.contents(signed.data, ["b.parquet"], {}).found
 
 
 def test_a_second_signer_who_does_not_see_the_contents_signs_nothing(signed, keys):

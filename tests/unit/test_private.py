@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from guards.errors import UsageError
 from guards.private import PREFIX, discard, hold, private
 
 HOLD = (
@@ -22,6 +23,14 @@ HOLD = (
 
 def names(home):
     return sorted(path.name for path in home.iterdir())
+
+
+def test_that_there_is_no_place_for_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UsageError, match="private copies, TMPDIR: No such file"), private():
+        pass
+    with pytest.raises(UsageError, match="cannot write to /dev/null: Not a directory"):
+        hold(Path("/dev/null"))
 
 
 @pytest.fixture

@@ -314,6 +314,14 @@ def test_scan_judges_a_copy(stored, spine, tmp_path, monkeypatch, capsys):
     assert "name-deceptive" in again
 
 
+def test_a_full_disk_is_no_failure_of_the_store(stored, tmp_path, no_file_beyond):
+    into = tmp_path / "apart"
+    into.mkdir()
+    told = r"cannot copy .*: File too large; is there room in /"
+    with no_file_beyond(100), pytest.raises(UsageError, match=told):
+        open_remote(stored.url("batch")).stage(into)
+
+
 def test_the_command_verifies_and_signs_a_url(stored, spine, capsys):
     url = stored.url("batch")
     assert main(["verify", url, "--trust", str(spine.trust_dir), "--quiet"]) == 0

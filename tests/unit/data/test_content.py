@@ -22,7 +22,7 @@ from guards.data import content
 from guards.data.content import Rows, content_digest
 from guards.data.dataset import open_dataset
 from guards.digest import Digest
-from guards.errors import Unreadable
+from guards.errors import Unreadable, UsageError
 
 
 def digest(table: pa.Table, at_once: int = 100) -> Digest:
@@ -252,6 +252,16 @@ def test_many_rows_are_sorted_on_disk_to_the_same_digest(monkeypatch):
     monkeypatch.setattr(content, "_AT_ONCE", 300)
     assert digest(table) == expected
     assert digest(table.slice(0, 4999)) != expected
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_no_room_for_many_rows_is_told(monkeypatch, no_file_beyond, room):
+    monkeypatch.setattr(content, "_AT_ONCE", 300)
+    with (
+        no_file_beyond(room),
+        pytest.raises(UsageError, match="cannot name the rows: File too large; is there room in /"),
+    ):
+        digest(many().to_arrow())
 
 
 def test_what_has_no_canonical_form_is_told():

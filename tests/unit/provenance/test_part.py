@@ -101,6 +101,24 @@ def test_what_was_not_asked_for_is_not_looked_at(claimed):
     assert part.damage == (Range(path="b/1.bin", offset=0, length=300),)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda place: (place / "evil.parquet").touch(), "extra-file"),
+        (lambda place: (place / "evil.parquet").symlink_to("/etc/passwd"), "link"),
+        (lambda place: (place / ".git").mkdir(), "hidden"),
+        (lambda place: (place / "empty").mkdir(), "empty-directory"),
+    ],
+)
+def test_what_matches_and_was_not_signed_is_refused(claimed, spoil, code):
+    """A job that reads `b/*` would read it, too (attack 7)."""
+    spoil(claimed.dataset / "b")
+    found = look_at_part(claimed, ("b/*",), ())
+    assert (found.holds, [problem.code for problem in found.problems]) == (False, [code])
+    assert look_at_part(claimed, ("a/*",), ()).holds
+    assert look_at_part(claimed, (), (Range(path="b/1.bin", offset=0, length=1),)).holds
+
+
 def test_a_range_reads_its_chunks_only(claimed, monkeypatch):
     read = []
     real = digest._hash_alone
@@ -171,7 +189,7 @@ def test_a_file_of_a_range_may_hold_colons():
 )
 def test_a_range_lies_in_its_file(claimed, asked):
     path, offset, length = asked
-    with pytest.raises(UsageError, match="it has"):
+    with pytest.raises(UsageError, match=r"must lie in its|no claimed file"):
         look_at_part(claimed, (), (Range(path=path, offset=offset, length=length),))
 
 
