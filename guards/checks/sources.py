@@ -78,7 +78,7 @@ class Settings:
     max_rows: int = 10_000
     time: str = ""
     window_alpha: float = 1e-4
-    window_usual: float = 0.05
+    window_usual: float = 0.1
     window_over_peers: float = 2.0
     window_unlike: float = 2.0
     flow_share: float = 0.03
@@ -122,7 +122,8 @@ def examine(case: Case, settings: Settings) -> Measured:
     )
     also = [flow for flow in streams if (flow.source, flow.given, flow.true) not in known]
     kept = _apart([burst for burst in waves if _stands_out(burst, settings)])
-    noted = _apart([burst for burst in waves if burst.window.p_value <= settings.window_alpha])
+    bursts = _apart([burst for burst in waves if burst.window.p_value <= settings.window_alpha])
+    noted = [burst for burst in bursts if burst not in kept]
     places = [
         *(
             _of_source(looked, cell)
@@ -143,7 +144,7 @@ def examine(case: Case, settings: Settings) -> Measured:
                 settings,
                 {one[0] for one in known | turned},
             ),
-            *(_burst_finding(case, looked, burst) for burst in noted if burst not in kept),
+            *(_burst_finding(case, looked, burst, settings) for burst in noted),
         ),
         row_scores=(*_turned_rows(looked, streams), *_row_scores(looked, places))[
             : settings.max_rows
@@ -222,13 +223,25 @@ def _streams(flow: Flow, settings: Settings) -> bool:
 
 
 def _stands_out(burst: Burst, settings: Settings) -> bool:
+    return not _against(burst, settings)
+
+
+def _against(burst: Burst, settings: Settings) -> list[str]:
+    """What speaks against an alarm: that the world may have done it."""
     window = burst.window
-    return (
-        window.burst <= settings.window_alpha
-        and window.usual <= settings.window_usual
-        and window.rate >= settings.window_over_peers * window.peers
-        and abs(burst.unlike) < settings.window_unlike
-    )
+    reasons = {
+        "as much would come of bursts of three times their dispersion": (
+            window.burst > settings.window_alpha
+        ),
+        f"{window.usual:.0%} of such rows are contradicted at all times": (
+            window.usual > settings.window_usual
+        ),
+        f"another window has {window.peers:.0%} of them": (
+            window.rate < settings.window_over_peers * window.peers
+        ),
+        "the rows look unlike those of other times": abs(burst.unlike) >= settings.window_unlike,
+    }
+    return [told for told, holds in reasons.items() if holds]
 
 
 def _apart(waves: Sequence[Burst]) -> list[Burst]:
@@ -413,16 +426,16 @@ def _window_finding(case: Case, looked: Sourced, burst: Burst, settings: Setting
     )
 
 
-def _burst_finding(case: Case, looked: Sourced, burst: Burst) -> Finding:
+def _burst_finding(case: Case, looked: Sourced, burst: Burst, settings: Settings) -> Finding:
+    doubts = _against(burst, settings) or ["it shares rows with a surer window"]
     return Finding(
         rule="sources",
         code="contradicted-for-a-time",
         severity=Severity.INFO,
         confidence=Confidence.LOW,
         subject=Subject(kind="rows", name=_when(case, looked, burst)),
-        summary=f"{_contradicted(case, looked, burst)} (p = {burst.window.p_value:.1g}); such rows "
-        "come in bursts at other times too, or look unlike those of other times, as when something "
-        "happened in the world",
+        summary=f"{_contradicted(case, looked, burst)} (p = {burst.window.p_value:.1g}); something "
+        f"in the world may have done that: {' and '.join(doubts)}",
         evidence=(_window_evidence(looked, burst, None, burst.window.hits),),
         remedy="ask what happened then; nothing is held for it",
     )
