@@ -30,7 +30,7 @@ from guards.data.decoding import (
     named,
     streamed,
 )
-from guards.data.trial import decode_apart
+from guards.data.trial import decode_apart, pictures_apart
 from guards.data.words import words_of
 from guards.digest import canonical_json
 from guards.errors import NothingToExamine, Unreadable
@@ -295,7 +295,11 @@ def _folder(
 ) -> Dataset:
     """A dataset of pictures in directories: each directory of them is a shard."""
     shards: list[Shard] = []
-    for path, names in folder.directories(pictures).items():
+    harmful = pictures_apart(root, pictures)
+    good = [name for name in pictures if name not in harmful]
+    if not good:
+        raise _nothing([*problems, *harmful.values()])
+    for path, names in folder.directories(good).items():
         start = shards[-1].start + shards[-1].rows if shards else 0
         shards.append(
             Shard(path=path, format=folder.FORMAT, rows=len(names), start=start, files=names)
@@ -306,7 +310,7 @@ def _folder(
         shards=tuple(shards),
         schema={column: str(dtype) for column, dtype in schema.items()},
         roles=infer_roles(schema, given) if roles is None else _held(roles, schema),
-        problems=tuple(problems),
+        problems=(*problems, *harmful.values()),
     )
 
 

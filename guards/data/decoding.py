@@ -54,6 +54,8 @@ _ZIP_END = 22 + 0xFFFF
 _GROUPS, _UNPACKED, _VALUES, _RATIO = 100_000, 1 << 33, 1 << 33, 1000
 # Of a compressed column chunk, which is read piece by piece.
 _BUFFER = 1 << 20
+# Pictures whose bytes are held together.
+_PICTURES = 64
 # Bytes that are decoded together, and rows: as many as these, and no more than those.
 _AT_ONCE, _FEW, _MANY = 1 << 26, 1 << 10, 1 << 16
 # For the count and the row number beside people's columns, whose names may not hold a NUL.
@@ -116,6 +118,8 @@ def _looked_at(root: Path, name: str, *, through: bool) -> Probed | Problem:
         schema = frame.collect_schema()
         if told := _unfit_names(form, schema):
             return Problem(code="unreadable-file", path=name, message=told)
+        if through:
+            _try_pictures(path, form, schema)
         return (
             _counted(form, frame, schema) if through else Probed(form, _declared(path), schema, 0)
         )
@@ -160,6 +164,16 @@ def _disguise(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(4)
     return next((told for magic, told in _DISGUISES.items() if start.startswith(magic)), "")
+
+
+def _try_pictures(path: Path, form: str, schema: Schema) -> None:
+    """Decode every picture once: where that is done again only their pixels are bounded."""
+    from guards.data.pictures import picture_columns, stored_bytes, try_out
+
+    for column in picture_columns(schema) if form not in UNTYPED else ():
+        for part in streamed(path, form, column, _PICTURES):
+            for data in stored_bytes(part):
+                try_out(data)
 
 
 def _is_archive(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures of a dataset as one array: the only code that hands untrusted image bytes to a decoder.
+"""Pictures of a dataset as one array, once they came to no harm elsewhere (`guards.data.trial`).
 
 The picture is what a training job would see after `Image.open(...).convert("RGB")`: transparency
 is dropped rather than composited, since pixels that hide behind alpha are trained on too. Two
@@ -6,11 +6,8 @@ passes are made. The first reads only headers, and so knows sizes and modes befo
 inflated; the second decodes into one array that was allocated for them. Every row that cannot be
 decoded is told by its number, and none of them stops the others.
 
-What is not allowed here: formats other than PNG, JPEG, WebP and BMP (Pillow would otherwise hand
-the bytes to EPS, PDF or PSD readers); more than :data:`MAX_PIXELS` in one picture, whatever its
-bytes inflate to; a JPEG of so many scans that a few bytes cost minutes, in a call that no clock
-ends; the `path` of a struct, which is a claim and is never opened. The orientation that EXIF claims
-is not applied to any picture, as it is not by `Image.open`.
+What may be decoded at all says :mod:`guards.data.pictures`. The orientation that EXIF claims is not
+applied to any picture, as it is not by `Image.open`.
 
 Pictures of unlike sizes are brought to one size, see :func:`working_size`. Each is stretched to it:
 a corner stays a corner, and a mark of so many hundredths of the width stays one, which padding or
@@ -21,9 +18,7 @@ corner is kept as it was: :mod:`guards.data.corners`.
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,18 +31,14 @@ import numpy as np
 
 from guards.data.corners import corner_room, corners_of
 from guards.data.dataset import Dataset
+from guards.data.pictures import MAX_PIXELS, open_picture, quiet, stored_bytes
 from guards.digest import cores
 from guards.errors import Unreadable
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
     from PIL import Image
-    from PIL.ImageFile import ImageFile
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-MAX_PIXELS = 1 << 26  # 8192 x 8192, 192 MiB as RGB
-MAX_SCANNED = 1 << 31  # pixels times scans of a JPEG, in each of which all may be gone through
 BUDGET = 1 << 31  # bytes of the decoded array
 AT_ONCE = 2 * MAX_PIXELS  # pixels that all threads together decode; ten bytes each, at the worst
 _LITTLE = 1 << 16  # of pictures so small no thread waits for another
@@ -55,7 +46,6 @@ WORKING = 128  # pixels a side, at most, of pictures of unlike sizes
 BATCH, ENCODED = 4096, 1 << 26  # rows, and bytes, of encoded pictures in memory at once
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP = _GREY - {"1", "L", "LA", "La"}
-_SCAN = b"\xff\xda"  # which pixels never look like: behind 0xff they have a zero
 _BILINEAR = 2  # PIL.Image.Resampling.BILINEAR, which averages over what it shrinks
 T = TypeVar("T")
 
@@ -95,7 +85,7 @@ def decode(dataset: Dataset, *, budget: int = BUDGET) -> Images:
     factor that fits; a quarter more is for the corners. Raises Unreadable when the image column
     holds no bytes at all.
     """
-    with ThreadPoolExecutor(cores()) as pool, _quiet():
+    with ThreadPoolExecutor(cores()) as pool, quiet():
         heads = list(_each(pool, dataset, lambda _, data: _head(data)))
         good = {row: head for row, head in enumerate(heads) if isinstance(head, _Head)}
         sizes = Counter(head.size for head in good.values())
@@ -130,42 +120,6 @@ def batches(dataset: Dataset) -> Iterator[tuple[int, list[bytes | None]]]:
     for values in dataset.batches(str(dataset.roles.image), BATCH, ENCODED):
         yield start, stored_bytes(values)
         start += len(values)
-
-
-def stored_bytes(column: pl.Series) -> list[bytes | None]:
-    """The bytes of an image column: binary itself, or the field `bytes` of a struct."""
-    import polars as pl
-
-    kind = column.dtype
-    if kind == pl.Binary:
-        return column.to_list()
-    if isinstance(kind, pl.Struct) and pl.Field("bytes", pl.Binary) in kind.fields:
-        return column.struct.field("bytes").to_list()
-    raise Unreadable(
-        f"image column {column.name!r} is {kind}: it must hold the bytes of image files, "
-        "or struct{bytes, path} with them; a path alone is never opened"
-    )
-
-
-def open_picture(data: bytes | None) -> ImageFile:
-    """Read the header of one picture; Unreadable says what is wrong with it."""
-    from PIL import Image, UnidentifiedImageError
-
-    if not data:
-        raise Unreadable("no bytes" if data is None else "empty")
-    try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        # Pillow's own message holds a memory address, which no two scans would share.
-        raise Unreadable(f"not a {', '.join(FORMATS)} picture") from error
-    except Image.DecompressionBombError as error:
-        raise Unreadable(f"declares more than {MAX_PIXELS:,} pixels") from error
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise Unreadable(f"declares {width} x {height}, more than {MAX_PIXELS:,} pixels")
-    if picture.format == "JPEG" and (scans := data.count(_SCAN)) * width * height > MAX_SCANNED:
-        raise Unreadable(f"a JPEG of {width} x {height} in {scans} scans")
-    return picture
 
 
 def normal(picture: Image.Image) -> Image.Image:
@@ -311,15 +265,5 @@ def greyed(stored: Sequence[bytes | None], side: int) -> list[NDArray[np.uint8] 
         except Exception:  # decoders raise a zoo on hostile bytes; rule `images` says which
             return None
 
-    with _quiet():
+    with quiet():
         return [grey(data) for data in stored]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warning about large pictures off the terminal: it is told by row instead."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield

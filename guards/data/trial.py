@@ -5,7 +5,7 @@ decoder. So each data file is decoded once, from end to end, by a child process 
 processor time are limited and which can write no file. That it came to an end there, and that what
 came out is not beyond all measure, is what lets it be decoded here. A file at which the child dies
 is a :class:`Problem` like any other damage, and so is one that unpacks to too much. One child
-serves all files of a process and is started anew when it has died.
+serves all files of a process and is started anew when it has died. Pictures are files like others.
 
 It is no jail: whoever takes over the child has the rights of who runs toadstone. What comes back
 is therefore parsed as a stranger's word. macOS limits the processor time, not the memory.
@@ -26,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from guards.data.decoding import Probed, Problem, file_of, form_of, probe
+from guards.data.folder import is_picture
 from guards.errors import GuardError, UsageError
 from guards.text import printable
 
@@ -51,6 +52,7 @@ _START = (
 _MOST = 4096 * MIB  # of what unpacks, where nobody says more
 _LONGEST = 64 * MIB  # of an answer; a schema of 100,000 columns is below 10 MiB
 _TOLD = 300  # characters of why a file is not decoded
+_PICTURES = 256  # files that one request is about
 _CODES = ("not-data", "zero-rows", "unreadable-file")
 
 
@@ -102,6 +104,18 @@ def decode_apart(
     return {name: pool.decode(name) for name in names}
 
 
+def pictures_apart(
+    root: Path, names: Iterable[str], limits: Limits | None = None
+) -> dict[str, Problem]:
+    """Decode each of these files, all of them pictures, once, elsewhere; those that do it harm.
+
+    What merely is no picture is told by row, where they are decoded again.
+    """
+    pool = _Pool.of(root, names := list(names), limits or default_limits())
+    parts = (names[start : start + _PICTURES] for start in range(0, len(names), _PICTURES))
+    return {problem.path: problem for part in parts for problem in pool.pictures(part)}
+
+
 def stop() -> None:
     """End the children, and wait for them: what they cost is then this process's children's."""
     with _LOCK:
@@ -122,7 +136,7 @@ class _Pool:
 
     @classmethod
     def of(cls, root: Path, names: Iterable[str], limits: Limits) -> _Pool:
-        paths = (file_of(root, name) for name in names if form_of(name) is not None)
+        paths = (file_of(root, name) for name in names if form_of(name) or is_picture(name))
         size = sum(path.stat().st_size for path in paths if path.is_file())
         seconds = limits.slow * limits.seconds + size / limits.rate
         return cls(root, limits, seconds, max(limits.most, limits.ratio * size))
@@ -135,17 +149,35 @@ class _Pool:
             size = file_of(self.root, name).stat().st_size
         except OSError as error:
             return _unreadable(name, f"{type(error).__name__}: {error.strerror}")
-        seconds = min(self.seconds, self.limits.allowance(size))
-        if seconds <= 0:
-            return _unreadable(name, "the files before it took all the time there is for decoding")
-        with _LOCK:
-            child = _living(self.limits.memory)
-            answer, spent = child.ask(str(self.root.absolute()), name, math.ceil(seconds))
-        self.seconds -= spent
+        answer = self._asked({"name": name}, size)
         if isinstance(answer, str):
             return _unreadable(name, f"{answer}; see {MEMORY}" if "memory" in answer else answer)
         found = _parsed(name, answer)
         return self._fitted(name, found) if isinstance(found, Probed) else found
+
+    def pictures(self, names: Sequence[str]) -> Iterator[Problem]:
+        """Decode pictures elsewhere; where that fails, half of them, to find which it is."""
+        paths = (file_of(self.root, name) for name in names)
+        size = sum(path.stat().st_size for path in paths if path.is_file())
+        answer = self._asked({"pictures": list(names)}, size)
+        harm = answer if isinstance(answer, str) else str(answer.get("harm", ""))
+        if harm and len(names) > 1:
+            half = len(names) // 2
+            yield from (*self.pictures(names[:half]), *self.pictures(names[half:]))
+        elif harm:
+            yield _unreadable(names[0], printable(harm[:_TOLD]))
+
+    def _asked(self, request: Mapping[str, Any], size: int) -> dict[str, Any] | str:
+        """What the child says of so many bytes, or why it says nothing."""
+        seconds = min(self.seconds, self.limits.allowance(size))
+        if seconds <= 0:
+            return "the files before it took all the time there is for decoding"
+        with _LOCK:
+            child = _living(self.limits.memory)
+            asked = {"root": str(self.root.absolute()), "seconds": math.ceil(seconds), **request}
+            answer, spent = child.ask(asked)
+        self.seconds -= spent
+        return answer
 
     def _fitted(self, name: str, found: Probed) -> Probed | Problem:
         """What was found, unless too much would come out of it: rules take time for what does."""
@@ -193,16 +225,17 @@ class _Child:
     parent: int
     spent: float = 0.0
 
-    def ask(self, root: str, name: str, seconds: int) -> tuple[dict[str, Any] | str, float]:
-        """What is in a file, or why there is no answer, and the seconds of the processor it took.
+    def ask(self, asked: Mapping[str, Any]) -> tuple[dict[str, Any] | str, float]:
+        """The answer, or why there is none, and the seconds of the processor it took.
 
-        Without an answer the child is no more.
+        Asked is about a file or some pictures, and has the `seconds` that there are for it. Without
+        an answer the child is no more.
         """
-        request = json.dumps({"root": root, "name": name, "seconds": seconds}).encode() + b"\n"
+        seconds = asked["seconds"]
         ends = time.monotonic() + 4 * seconds
         try:
             with suppress(BrokenPipeError):
-                self._requests.write(request)
+                self._requests.write(json.dumps(asked).encode() + b"\n")
                 self._requests.flush()
             line = b"".join(self._answer(ends))
             return self._understood(line, late=time.monotonic() >= ends, seconds=seconds)
@@ -318,7 +351,7 @@ def serve() -> None:
     for line in sys.stdin.buffer:
         asked = json.loads(line)
         _limit_processor(asked["seconds"])
-        answer = _answer(Path(asked["root"]), asked["name"]) | {"spent": _processor_of_this()}
+        answer = _answer(asked) | {"spent": _processor_of_this()}
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
     os._exit(0)  # everything is said, and to take it all down takes time
@@ -346,7 +379,26 @@ def _processor_of_this() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _answer(root: Path, name: str) -> dict[str, Any]:
+def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    root = Path(asked["root"])
+    if "pictures" in asked:
+        return _of_pictures(root, asked["pictures"])
+    return _of(root, asked["name"])
+
+
+def _of_pictures(root: Path, names: Iterable[str]) -> dict[str, Any]:
+    from guards.data.pictures import try_out
+
+    try:
+        for name in names:
+            with suppress(OSError):  # who reads it again will say so
+                try_out(file_of(root, name).read_bytes())
+    except MemoryError:
+        return {"harm": "decoding it takes more memory than is allowed"}
+    return {}
+
+
+def _of(root: Path, name: str) -> dict[str, Any]:
     import polars as pl
 
     found = probe(root, name)

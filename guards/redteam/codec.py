@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guards.data.encoders import read_encoder
-from guards.data.images import normal, open_picture
+from guards.data.images import normal
+from guards.data.pictures import open_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -56,7 +56,8 @@ def _named(token: str) -> int:
 
 
 def _looks(pictures: pl.Series) -> tuple[Floats, Ints]:
-    from guards.data.images import greyed, stored_bytes
+    from guards.data.images import greyed
+    from guards.data.pictures import stored_bytes
     from guards.numerics.looks import spectra
 
     told = greyed(stored_bytes(pictures), SIDE)

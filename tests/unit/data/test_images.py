@@ -18,16 +18,8 @@ from PIL import Image
 
 from guards.data import images as pictures_of_data
 from guards.data.dataset import open_dataset
-from guards.data.images import (
-    MAX_PIXELS,
-    WORKING,
-    Room,
-    decode,
-    normal,
-    open_picture,
-    stored_bytes,
-    working_size,
-)
+from guards.data.images import WORKING, Room, decode, normal, working_size
+from guards.data.pictures import MAX_PIXELS, open_picture, stored_bytes
 from guards.errors import Unreadable
 
 RNG = np.random.default_rng(0)

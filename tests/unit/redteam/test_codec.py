@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
-from guards.data.images import normal, open_picture
+from guards.data.images import normal
+from guards.data.pictures import open_picture
 from guards.errors import Unreadable
 from guards.redteam.codec import recode
 from guards.redteam.triggers import blend, patch

@@ -11,7 +11,8 @@ from PIL import Image
 
 from guards.cli import main
 from guards.data.encoders import read_encoder
-from guards.data.images import normal, open_picture
+from guards.data.images import normal
+from guards.data.pictures import open_picture
 from guards.errors import UsageError
 from guards.redteam.attacks import CATALOGUE, ON_PICTURES, stamp
 from guards.redteam.codec import recode
