@@ -210,7 +210,7 @@ def token_findings(bursts: Sequence[TokenBurst]) -> Iterator[Finding]:
 
 
 def _token_burst(burst: TokenBurst) -> Finding:
-    token, group = printable(burst.token)[:80], printable(burst.group)[:80]
+    group = printable(burst.group)[:80]
     where = (
         f"they gather in {burst.by} {group}: {burst.share:.1%} of its rows, "
         f"{burst.elsewhere:.1%} of all others"
@@ -226,11 +226,17 @@ def _token_burst(burst: TokenBurst) -> Finding:
         severity=Severity.MEDIUM,
         confidence=Confidence.MEDIUM,
         subject=Subject(kind="column", name=burst.column),
-        summary=f"{burst.rows} rows of {printable(burst.column)[:80]} hold the word {token}, where "
-        f"{burst.expected:.1f} are usual at most; {where}",
+        summary=f"{burst.rows} rows of {printable(burst.column)[:80]} hold {word_of(burst.token)}, "
+        f"where {burst.expected:.1f} are usual at most; {where}",
         evidence=(_of_burst(burst),),
         remedy="read the rows held: is it a campaign of the world, or something that was put in?",
     )
+
+
+def word_of(token: str) -> str:
+    """A word, or the kind of characters that is counted like one."""
+    kind = "characters of the kind" if token.startswith("(") else "the word"
+    return f"{kind} {printable(token)[:80]}"
 
 
 def _of_burst(burst: TokenBurst) -> Evidence:

@@ -71,6 +71,7 @@ from guards.movement import (
     token_findings,
     unlike_findings,
     window_finding,
+    word_of,
 )
 from guards.text import printable
 
@@ -230,7 +231,7 @@ def _held_by_word(bursts: Sequence[TokenBurst]) -> Iterator[RowScore]:
     """The rows of the words that gather, or of which labels were turned."""
     for burst in (burst for burst in bursts if burst.by or burst.turned):
         score = round(min(1.0, max(0.0, 1 - burst.expected / burst.rows)), 4)
-        reason = f"{printable(burst.column)[:40]} holds the word {printable(burst.token)[:40]}"
+        reason = f"{printable(burst.column)[:40]} holds {word_of(burst.token)}"
         for row in burst.places if burst.turned is None else burst.turned.bearing.tolist():
             yield RowScore(row=row, score=score, reason=reason)
 

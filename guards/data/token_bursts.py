@@ -2,6 +2,8 @@
 
 The profile lists the tokens of five rows and more, up to 5,000 of them; of any other it says only
 in how many rows it is at most, and that counts as if it were. Two words in a row are not counted.
+Characters that nobody sees, those that turn the direction, and the letters of a script are counted
+like words, by kind: they make new words of old ones, each another.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from guards.data.case import Case
 from guards.data.dataset import Dataset
 from guards.data.profiles.nouns import TextColumn
 from guards.data.profiles.observe import Observed, Seen
-from guards.data.profiles.values import token_lists
+from guards.data.profiles.values import mark_word, marked_tokens
 from guards.data.stream import frames
 from guards.data.turned import Turned, turned
 from guards.data.words import words_of
@@ -110,6 +112,7 @@ def _bursts(seen: Seen, column: TextColumn, blocks: int, limits: Limits) -> list
     listed = zip(column.tokens, column.counts, seen.listed.tolist(), strict=True)
     counts = [(token, then + column.error, now) for token, then, now in listed]
     counts += [(token, column.bound, now) for token, now in seen.commonest]
+    counts += [(mark_word(mark), column.marks[mark], now) for mark, now in seen.marks.items()]
     if not counts:
         return []
     names, then, now = zip(*counts, strict=True)
@@ -178,7 +181,7 @@ def _rows(
     for frame in frames(dataset, names, _AT_ONCE):
         told = frame.select(
             pl.int_range(start, start + pl.len()).alias("row"),
-            token_lists(frame[column].cast(pl.String)).alias("token"),
+            marked_tokens(frame[column].cast(pl.String), wanted).alias("token"),
             *(words_of(frame[n]).fill_null("").alias(by) for by, n in groups.items()),
         )
         parts.append((told, told.explode("token").filter(pl.col("token").is_in(wanted))))

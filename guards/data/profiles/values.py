@@ -9,7 +9,7 @@ zoned ones count from 1970 in UTC, and those without a zone are taken as UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -179,6 +179,26 @@ def marks(texts: pl.Series) -> dict[str, int]:
     ascii_ = held.filter(held.str.len_bytes() == held.str.len_chars())
     found["latin"] += int(ascii_.str.contains(r"[A-Za-z]").sum())
     return found | {name: int(held.str.contains(told).sum()) for name, told in _PLAIN.items()}
+
+
+def mark_word(mark: str) -> str:
+    """What stands for a mark among the tokens of a text; no token looks like it."""
+    return f"({mark})"
+
+
+def marked_tokens(texts: pl.Series, wanted: Collection[str]) -> pl.Series:
+    """The tokens of each text, and those of its marks that are wanted by :func:`mark_word`."""
+    import polars as pl
+
+    told = {**_SCRIPTS, **_PLAIN}
+    column, tokens = pl.col("text"), pl.Series("tokens", token_lists(texts))
+    held = [
+        pl.when(column.str.contains(told[mark])).then(pl.lit(mark_word(mark)))
+        for mark in MARKS
+        if mark_word(mark) in wanted
+    ]
+    frame = pl.DataFrame([texts.alias("text"), tokens])
+    return frame.select(pl.concat_list("tokens", *held).list.drop_nulls()).to_series()
 
 
 def _kind(name: str, dtype: str) -> Kind:

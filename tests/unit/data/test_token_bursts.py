@@ -94,6 +94,33 @@ def test_a_phrase_is_told_by_one_of_its_words(bursts):
     assert len(found) == 1
 
 
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [("\u200b", "(zero-width)"), ("\u202e", "(direction)"), ("\x08", "(control)")],
+)
+def test_what_nobody_sees_is_told_by_its_kind_and_where_it_gathers(bursts, what, kind):
+    """Within a word it makes another one of each, of which none comes in a burst."""
+    frame = texts(7)
+    put = (pl.int_range(pl.len()) % 20 == 0) & (pl.col("source") == "s1")
+    within = pl.col("text").str.replace(r"w(\d)", f"w{what}$1")
+    changed = frame.with_columns(text=pl.when(put).then(within).otherwise("text"))
+    rows = int(frame.select(put.sum()).item())
+    found = [burst for burst in bursts(changed) if burst.token == kind]
+    assert [(burst.group, burst.rows, len(burst.places)) for burst in found] == [("s1", rows, rows)]
+
+
+def test_letters_of_another_script_are_told_though_every_word_is_another(bursts):
+    frame = texts(8)
+    put = pl.int_range(pl.len()) % 30 == 0
+    disguised = pl.col("text").str.replace_all("w", "\u051d", literal=True)
+    changed = frame.with_columns(
+        text=pl.when(put).then(disguised).otherwise("text"),
+        label=pl.when(put).then(pl.lit("spam")).otherwise("label"),
+    )
+    found = {burst.token: burst.group for burst in bursts(changed)}
+    assert found["(cyrillic)"] == "spam"
+
+
 def test_order_and_shards_change_nothing_but_the_places(bursts):
     frame = planted(texts(1), pl.col("source") == "s1", "zxqv", 40)
     mixed = frame.sample(fraction=1.0, shuffle=True, seed=2)
