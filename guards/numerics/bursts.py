@@ -81,14 +81,17 @@ def bursts(
     for one, given in pairs:
         hits = labels[one.rows] == given
         window = windows.scan(hits, lift=lift, least=least, tests=tests)
-        if window is not None:
-            rows = one.rows[window.start : window.stop]
-            far = _apart(place[everyone[one.true]], place[rows[0]], place[rows[-1]])
-            rest = labels[everyone[one.true][far]] == given
-            own = hits[_apart(place[one.rows], place[rows[0]], place[rows[-1]])]
-            rho = max(windows.dispersion_at(part, window.length) for part in (rest, own))
-            window = windows.fitted(hits, windows.with_dispersion(window, rho, tests))
-            found.append(_burst(one, given, window, seen.predicted[order], place))
+        if window is None:
+            continue
+        run = windows.run_of(hits, window)
+        whole = run or window
+        rows, beside = one.rows[whole.start : whole.stop], whole.length / (2 * whole.size)
+        near = place[rows[0]], place[rows[-1]], beside
+        rest = labels[everyone[one.true][_apart(place[everyone[one.true]], *near)]] == given
+        own = hits[_apart(place[one.rows], *near)]
+        rho = max(windows.dispersion_at(part, whole.length) for part in (rest, own))
+        window = windows.judged(hits, window, run, rho, tests)
+        found.append(_burst(one, given, window, seen.predicted[order], place))
     return tuple(found), tests
 
 
@@ -107,10 +110,10 @@ def _worth(labels: Ints, true: int, least: int) -> list[int]:
     return [int(given) for given in np.flatnonzero(counts >= least) if given != true]
 
 
-def _apart(places: Ints, first: int, last: int) -> Bools:
-    """Which places lie away from a window by more than half of its length."""
-    half = (last - first) // 2
-    apart: Bools = (places < first - half) | (places > last + half)
+def _apart(places: Ints, first: int, last: int, beside: float) -> Bools:
+    """Which places lie away from a window by more than a share `beside` of its length."""
+    reach = int((last - first) * beside)
+    apart: Bools = (places < first - reach) | (places > last + reach)
     return apart
 
 

@@ -109,9 +109,45 @@ def with_dispersion(window: Window, rho: float, tests: int) -> Window:
     return replace(window, p_value=tails[0], burst=tails[1])
 
 
-def fitted(hits: Bools, window: Window) -> Window:
-    """The window with the bounds, at most half its length away, that are the likeliest."""
-    reach, summed = window.size // 2, np.concatenate([[0], np.cumsum(hits)])
+def run_of(hits: Bools, window: Window) -> Window | None:
+    """The whole run that a window is a piece of, if it is more than two of them long.
+
+    Other pieces of it are no peers of the window: whoever turns labels for a long time would have
+    the most of them. It leaves a third of the series; `length` is that of the windows of which
+    there are enough beside it.
+    """
+    run = fitted(hits, window, len(hits))
+    rest = np.delete(hits, slice(run.start, run.stop))
+    fitting = [length for length, _ in _lengths(len(rest)) if length <= window.length]
+    if run.size <= 2 * window.length or 3 * len(rest) < len(hits) or not fitting:
+        return None
+    length = fitting[-1]
+    return replace(run, length=length, peers=_most(rest, length) / length)
+
+
+def judged(hits: Bools, window: Window, run: Window | None, rho: float, tests: int) -> Window:
+    """The window, or its run, with tails under a dispersion of `rho`, and the likeliest bounds.
+
+    Of a run they are those of the fullest window in it beside what lies outside of the run; that it
+    was looked at too counts twice.
+    """
+    if run is None:
+        return fitted(hits, with_dispersion(window, rho, tests))
+    fullest = replace(run, hits=_most(hits[run.start : run.stop], run.length))
+    told = with_dispersion(fullest, rho, 2 * tests)
+    return replace(run, p_value=told.p_value, burst=told.burst)
+
+
+def _most(hits: Bools, length: int) -> int:
+    """The hits of the fullest window of a length."""
+    summed, starts = np.concatenate([[0], np.cumsum(hits)]), _starts(len(hits), length)
+    return int((summed[starts + length] - summed[starts]).max())
+
+
+def fitted(hits: Bools, window: Window, reach: int = 0) -> Window:
+    """The window with the bounds, half its length away or at most `reach`, that are likeliest."""
+    reach = reach or window.size // 2
+    summed = np.concatenate([[0], np.cumsum(hits)])
     first, last = max(0, window.start - reach), min(len(hits), window.stop + reach)
     places = first + np.flatnonzero(hits[first:last])
     if len(places) > _FITTED:
@@ -159,8 +195,12 @@ def _lengths(rows: int) -> Iterator[tuple[int, Ints]]:
     """Each length of windows, and where they start; full windows only."""
     length = LEAST
     while length * (PEERS + 1) <= rows:
-        yield length, np.arange(0, rows - length + 1, length // 2)
+        yield length, _starts(rows, length)
         length *= 2
+
+
+def _starts(rows: int, length: int) -> Ints:
+    return np.arange(0, rows - length + 1, length // 2)
 
 
 def _window(

@@ -47,6 +47,28 @@ def test_the_pair_the_time_and_the_source(source):
     assert (np.diff(times[best.rows]) > 0).all()
 
 
+@pytest.mark.parametrize("last", [1200, 1400, 1800, 2400])
+def test_labels_that_are_turned_for_long_are_no_peers_of_themselves(last):
+    """Up to a third of the rows of a label: other pieces of a long run lie beside each."""
+    labels, seen, times, sources, here = planted(4, last=last)
+    best = min(found(labels, seen, times, sources)[0], key=lambda one: one.window.burst)
+    assert (best.given, best.true, best.source) == (2, 1, EVERYONE)
+    assert best.window.burst < 1e-4
+    hit = labels[best.rows] == best.given
+    assert here[best.rows[hit]].mean() > 0.85
+    assert hit.sum() > 0.8 * (here & seen.sure).sum()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_comes_again_is_a_peer_however_long_it_lasts(seed):
+    """Three storms: the run of one is not that of the others."""
+    labels, seen, times, sources = drawn(seed)
+    stormy = (times % 1300 < 300) & (seen.predicted == 1)
+    labels[stormy & (np.random.default_rng(seed).random(len(labels)) < 0.8)] = 2
+    waves, _ = found(labels, seen, times, sources)
+    assert all(one.window.burst > 1e-4 or one.window.rate < 2 * one.window.peers for one in waves)
+
+
 def test_honest_noise_has_no_burst():
     for seed in range(100, 120):
         waves, tests = found(*drawn(seed, noise=0.05))

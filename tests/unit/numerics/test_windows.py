@@ -142,3 +142,24 @@ def test_a_stretch_unlike_the_others_is_told():
 def test_a_short_series_has_no_window():
     assert windows.count(windows.LEAST * (windows.PEERS + 1) - 1) == 0
     assert windows.scan(np.ones(50, bool), lift=2.0, least=1, tests=1) is None
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(130, 900), st.floats(0.02, 0.7))
+def test_a_run_is_longer_than_its_window_and_leaves_enough_beside_it(seed, rows, share):
+    hits = series(seed, rows, start=rows // 4, length=int(share * rows), rate=0.9)
+    window = windows.scan(hits, lift=2.0, least=4, tests=1)
+    run = None if window is None else windows.run_of(hits, window)
+    if run is None:
+        return
+    rest = np.delete(hits, slice(run.start, run.stop))
+    assert run.size > 2 * window.length
+    assert run.length <= window.length
+    assert len(rest) >= max(rows / 3, run.length * (windows.PEERS + 1))
+    assert run.hits == hits[run.start : run.stop].sum()
+    assert run.usual == pytest.approx((rest.sum() + 0.5) / (len(rest) + 1))
+    starts = range(0, len(rest) - run.length + 1, run.length // 2)
+    assert run.peers == max(rest[at : at + run.length].mean() for at in starts)
+    told = windows.judged(hits, window, run, 0.01, 100)
+    assert (told.start, told.stop) == (run.start, run.stop)
+    assert told.p_value <= told.burst <= 1
