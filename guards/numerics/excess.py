@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from guards.numerics.raking import raked
+from guards.numerics.tails import negative_binomial, poisson
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -106,34 +106,16 @@ def log_tails(
 
     Mean E = `expected`, variance (E + E^2 / (then + 1)) `inflation`.
     """
-    from scipy.stats import nbinom, poisson
-
     counts, known = np.asarray(now, np.int64), np.asarray(then, np.float64)
     spread = (expected + expected**2 / (known + 1)) * inflation - expected
     found = np.zeros(counts.shape)
     some = counts > 0
     wide = some & (spread > 1e-9 * expected)
-    size, mean = expected[wide] ** 2 / spread[wide], expected[wide]
-    ratio = mean / (size + mean) * np.maximum((counts[wide] + size) / (counts[wide] + 1), 1)
-    found[wide] = _log_tail(nbinom, counts[wide], ratio, size, size / (size + mean))
+    mean = expected[wide]
+    found[wide] = negative_binomial(counts[wide], mean, mean**2 / spread[wide])
     plain = some & ~wide
-    mean = expected[plain]
-    found[plain] = _log_tail(poisson, counts[plain], mean / (counts[plain] + 1), mean)
+    found[plain] = poisson(counts[plain], expected[plain])
     return np.asarray(found / np.log(10))
-
-
-def _log_tail(law: Any, counts: Ints, ratio: Floats, *shape: Floats) -> Floats:
-    """The log of P(N >= counts) by a `law` of these shapes, also where P is too small a number.
-
-    There it is P(N = counts) / (1 - `ratio`), which is never less, since beyond `counts` no
-    probability is more than `ratio` times the one before.
-    """
-    with np.errstate(divide="ignore"):
-        tails = np.asarray(law.logsf(counts - 1, *shape))
-    lost = np.isneginf(tails)
-    point = law.logpmf(counts[lost], *(values[lost] for values in shape))
-    tails[lost] = point - np.log1p(-ratio[lost])
-    return tails
 
 
 def inflation(rho: float, rows_then: int, rows_now: int, blocks: int) -> float:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guards.numerics.tails import negative_binomial
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -162,11 +164,8 @@ def _around(table: npt.NDArray[np.integer[Any]], cells: Ints) -> npt.NDArray[np.
 
 def log_tails(rows: Ints, around: Ints) -> Floats:
     """log10 P(N >= rows) for N negative binomial of mean around + 1/2, one per cell."""
-    from scipy.stats import nbinom
-
-    shape, mean = 1 / DISPERSION, around + 0.5
-    tails: Floats = nbinom.logsf(rows - 1, shape, shape / (shape + mean)) / np.log(10)
-    return tails
+    tails = negative_binomial(rows, around + 0.5, np.full(len(rows), 1 / DISPERSION))
+    return np.asarray(tails / np.log(10))
 
 
 def carried(pixels: Pictures, cells: Ints) -> npt.NDArray[np.bool_]:

@@ -209,7 +209,7 @@ def test_sharp_cells_stand_alone_and_turn_with_the_table(seed, least, lift):
 
 
 @pytest.mark.parametrize("kind", [shared_windows, shared_waves])
-@given(rows=st.integers(1, 150), around=st.integers(0, 300))
+@given(rows=st.integers(1, 1500), around=st.integers(0, 300))
 def test_more_rows_are_no_likelier_and_more_around_make_them_so(kind, rows, around):
     found = kind.log_tails(np.array([rows, rows + 1, rows]), np.array([around, around, around + 1]))
     assert found[1] <= found[0] <= found[2] <= 0
