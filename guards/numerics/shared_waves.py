@@ -264,7 +264,9 @@ def standing(table: Ints, expected: Floats, *, least: int, lift: float) -> Ints:
 
 def log_tails(rows: Ints, around: Ints) -> Floats:
     """log10 P(N >= rows) for N negative binomial of mean around + 1/2, one per window."""
-    tails = negative_binomial(rows, around + 0.5, np.full(len(rows), 1 / DISPERSION))
+    tails = negative_binomial(
+        rows, np.asarray(around + 0.5, np.float64), np.full(len(rows), 1 / DISPERSION)
+    )
     return np.asarray(tails / np.log(10))
 
 

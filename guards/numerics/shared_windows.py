@@ -164,7 +164,9 @@ def _around(table: npt.NDArray[np.integer[Any]], cells: Ints) -> npt.NDArray[np.
 
 def log_tails(rows: Ints, around: Ints) -> Floats:
     """log10 P(N >= rows) for N negative binomial of mean around + 1/2, one per cell."""
-    tails = negative_binomial(rows, around + 0.5, np.full(len(rows), 1 / DISPERSION))
+    tails = negative_binomial(
+        rows, np.asarray(around + 0.5, np.float64), np.full(len(rows), 1 / DISPERSION)
+    )
     return np.asarray(tails / np.log(10))
 
 
