@@ -8,8 +8,8 @@ that no rule looks at and a training job might: a file of another format that is
 documentation, a column of bytes that is neither the image nor accepted by the verifier
 (`unexamined`), a directory named like a column that a loader would take from there, most rows in
 classes too small to examine, and a table in which nothing is left to look at. Columns that are
-constant or empty, nested or text ones, and classes of very few rows, which the model based rules
-leave out, are LOW: told, and no reason to stop.
+constant or empty, nested or text ones, dates far away from all others, and classes of very few
+rows, which the model based rules leave out, are LOW: told, and no reason to stop.
 
 Measured by benchmarks/false_alarms.py: no finding of MEDIUM or above on clean subsamples of the
 flights and of Fashion-MNIST.
@@ -48,6 +48,7 @@ NEEDS: frozenset[str] = frozenset()
 # Rules that train a model leave out the classes that have fewer rows.
 _EXAMINED = 5
 _TOLD = 20  # classes
+_YEARS, _FAR = 10, 10  # beyond which, and beyond that many times the middle half, a date is odd
 _DOCUMENTS = frozenset({"README", "LICENSE", "NOTICE", "CITATION", "CHANGELOG", "_SUCCESS"})
 _PROBLEMS = {
     "unreadable-file": (Severity.HIGH, "have the file delivered again"),
@@ -128,6 +129,7 @@ def _describe(values: pl.Series) -> dict[str, Any]:
         "missing": plain.null_count(),
         "infinite": int(values.is_infinite().sum()) if fractional else 0,
         "distinct": plain.drop_nulls().n_unique(),
+        **_far_dates(values),
     }
 
 
@@ -323,12 +325,32 @@ def _column_defects(columns: Sequence[dict[str, Any]], dataset: Dataset) -> Iter
                 rows=infinite.arg_true().to_list(),
                 count=column["infinite"],
             )
+        if far := column.get("far"):
+            ends = " to ".join(dict.fromkeys(column["far_ends"]))
+            told = f"holds {far} dates far from all others, {ends}: default values, or a mistake?"
+            yield _plain("far-dates", subject, told)
         if column["distinct"] == 0:
             yield _plain("empty-column", subject, "holds no value at all")
         elif column["distinct"] == 1 and name != dataset.roles.label:
             yield _plain("constant-column", subject, "holds one value only")
         if printable(name) != name and not name.isprintable():
             yield _plain("deceptive-name", subject, "has invisible characters in its name")
+
+
+def _far_dates(values: pl.Series) -> dict[str, Any]:
+    """How many dates lie _YEARS and _FAR times the middle half of all dates away, and the ends."""
+    import polars as pl
+
+    if values.dtype not in (pl.Date, pl.Datetime):
+        return {}
+    days = values.dt.epoch("s") / 86_400
+    low, high = days.quantile(0.25), days.quantile(0.75)
+    if low is None or high is None:
+        return {"far": 0}
+    reach = _FAR * (high - low) + _YEARS * 365.25
+    far = values.filter((days < low - reach) | (days > high + reach))
+    ends = [str(far.min())[:10], str(far.max())[:10]] if len(far) else []
+    return {"far": len(far), "far_ends": ends}
 
 
 def _plain(code: str, subject: Subject, told: str) -> _Defect:

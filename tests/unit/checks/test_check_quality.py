@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
@@ -77,6 +78,33 @@ def test_constant_and_all_null_columns(table_case):
         ("empty-column", "none"),
     ]
     assert all(finding.severity is Severity.LOW for finding in measured.findings)
+
+
+@pytest.mark.parametrize(
+    ("odd", "ends"),
+    [
+        ([date(1, 1, 1)], "0001-01-01"),
+        ([date(9999, 12, 31)] * 20, "9999-12-31"),
+        ([date(1900, 1, 1), date(9999, 12, 31)], "1900-01-01 to 9999-12-31"),
+    ],
+)
+@pytest.mark.parametrize("kind", [pl.Date, pl.Datetime("ms"), pl.Datetime("us", "Europe/Berlin")])
+def test_dates_far_from_all_others_are_told(table_case, odd, ends, kind):
+    days = [*odd, *(date(2024, 1 + n % 12, 1 + n % 28) for n in range(100 - len(odd)))]
+    when = pl.Series(days).cast(pl.Datetime("ms")).dt.replace_time_zone(None)
+    when = when.dt.replace_time_zone("Europe/Berlin") if "Berlin" in str(kind) else when
+    case = table_case(CLEAN.with_columns(when=when.cast(kind)))
+    found = quality.examine(case, quality.Settings()).findings
+    assert [(one.code, one.severity) for one in found] == [("far-dates", Severity.LOW)]
+    assert f"holds {len(odd)} dates far from all others, {ends}" in found[0].summary
+
+
+def test_years_of_dates_and_no_dates_are_near(table_case):
+    years = [date(1970 + n // 2, 1, 1) for n in range(100)]
+    now = [datetime(2024, 5, 1, n % 24, tzinfo=UTC) for n in range(100)]
+    empty = pl.Series([None] * 100, dtype=pl.Date)
+    case = table_case(CLEAN.with_columns(years=pl.Series(years), now=pl.Series(now), empty=empty))
+    assert set(codes(case)) == {"empty-column"}
 
 
 def test_infinite_values_are_held_and_nan_counts_as_missing(table_case):
