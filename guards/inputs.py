@@ -26,7 +26,7 @@ from guards.errors import NothingToExamine, Unreadable, Untrusted, UsageError
 from guards.private import private
 from guards.provenance.listing import manifest_path, read_claim
 from guards.provenance.manifest import Name
-from guards.provenance.proof import Expectation, prove, room, vouched
+from guards.provenance.proof import CLAIM, Expectation, prove, room, vouched
 from guards.provenance.roles import Roles
 from guards.provenance.snapshot import Walked, stage
 from guards.provenance.strictjson import loads
@@ -152,8 +152,13 @@ def _require_proof(
     """The signed roles of what a trusted producer vouches for."""
     proof = prove(walked, signed, trust, Expectation(at=at))
     if not proof or proof.manifest is None:
-        told = "; ".join(map(str, proof.refusals[:3]))
-        raise Untrusted(f"{what}: nobody trusted vouches for it: {told}")
+        # Without a claim that holds every file is too many: that says nothing more.
+        of_claim = [problem for problem in proof.refusals if problem.path == CLAIM]
+        told = "; ".join(map(str, (of_claim or proof.refusals)[:3]))
+        raise Untrusted(
+            f"{what}: nobody trusted vouches for it: {told}; toadstone trust explain says why, "
+            "toadstone sign signs it"
+        )
     return proof.manifest.roles
 
 

@@ -145,9 +145,13 @@ def means_apart(
     `then` and `now` are means and variances, (d,) each, of so many `rows`. A shift by s standard
     deviations (the pooled one) is told as 2 Phi(s / 2) - 1, which is D of two normal samples so far
     apart, so that it can be held against other distances. The test is Welch's, with the normal law.
-    Dimensions that vary in neither have not moved if they are equal, and else have wholly.
+    Dimensions that vary in neither have not moved if they are equal, and else have wholly. One row
+    says nothing of how rows vary, so beside it nothing has moved.
     """
     from scipy.stats import norm
+
+    if min(rows) < 2:
+        return np.zeros(np.shape(then[0])), np.ones(np.shape(then[0]))
 
     (mean_then, var_then), (mean_now, var_now) = (
         tuple(np.asarray(one, np.float64) for one in both) for both in (then, now)

@@ -216,3 +216,11 @@ def test_dimensions_that_never_vary_have_wholly_moved_or_not_at_all():
     effects, p_values = means_apart(then, now, (9, 9))
     assert effects.tolist() == [0.0, 1.0, 0.0]
     assert p_values.tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("rows", [(1, 500), (500, 1), (1, 1)])
+def test_beside_one_row_no_mean_has_moved(rows):
+    moments = ([0.0, 1.0], [0.0, 0.0]), ([5.0, 1.0], [1.0, 1.0])
+    effects, p_values = means_apart(*moments, rows)
+    assert effects.tolist() == [0, 0]
+    assert p_values.tolist() == [1, 1]
