@@ -110,16 +110,17 @@ def with_dispersion(window: Window, rho: float, tests: int) -> Window:
 
 
 def run_of(hits: Bools, window: Window) -> Window | None:
-    """The whole run that a window is a piece of, if it is more than two of them long.
+    """The whole run that a window is a piece of, if it is longer and half of its rows are hit.
 
     Other pieces of it are no peers of the window: whoever turns labels for a long time would have
-    the most of them. It leaves a third of the series; `length` is that of the windows of which
-    there are enough beside it.
+    the most of them. Storms go on for long as well, less densely. It leaves a third of the series;
+    `length` is that of the windows of which there are enough beside it.
     """
     run = fitted(hits, window, len(hits))
     rest = np.delete(hits, slice(run.start, run.stop))
     fitting = [length for length, _ in _lengths(len(rest)) if length <= window.length]
-    if run.size <= 2 * window.length or 3 * len(rest) < len(hits) or not fitting:
+    full = 2 * run.hits >= run.size > window.length
+    if not full or 3 * len(rest) < len(hits) or not fitting:
         return None
     length = fitting[-1]
     return replace(run, length=length, peers=_most(rest, length) / length)

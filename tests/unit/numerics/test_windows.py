@@ -153,7 +153,8 @@ def test_a_run_is_longer_than_its_window_and_leaves_enough_beside_it(seed, rows,
     if run is None:
         return
     rest = np.delete(hits, slice(run.start, run.stop))
-    assert run.size > 2 * window.length
+    assert run.size > window.length
+    assert 2 * run.hits >= run.size
     assert run.length <= window.length
     assert len(rest) >= max(rows / 3, run.length * (windows.PEERS + 1))
     assert run.hits == hits[run.start : run.stop].sum()
