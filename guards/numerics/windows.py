@@ -156,7 +156,7 @@ def fitted(hits: Bools, window: Window, reach: int = 0) -> Window:
     start, stop = places[:, None], places[None, :] + 1
     inside, size = summed[stop] - summed[start], stop - start
     outside = (summed[-1] - inside + 0.5) / np.maximum(len(hits) - size + 1.0, 1.0)
-    gain = _likelihood(inside, size, outside)
+    gain = _likelihood(inside, size, summed[-1] - inside, len(hits) - size)
     # One that is much shorter is another window, of which there are more.
     gain[(size < max(2, window.size // 2)) | (inside <= outside * size)] = -np.inf
     if not gain.size or not np.isfinite(gain.max()):
@@ -235,9 +235,12 @@ def _tail(hits: int, length: int, usual: float, rho: float) -> float:
     return beta_binomial_tail(float(hits), float(length), usual, min(rho, 0.99))
 
 
-def _likelihood(inside: Ints, size: Ints, usual: Floats) -> Floats:
-    """Log likelihood ratio of a rate of its own inside against the rate outside."""
-    rate = np.clip(inside / np.maximum(size, 1), 1e-9, 1 - 1e-9)
-    base = np.clip(usual, 1e-9, 1 - 1e-9)
-    gain: Floats = inside * np.log(rate / base) + (size - inside) * np.log((1 - rate) / (1 - base))
-    return gain
+def _likelihood(inside: Ints, size: Ints, outside: Ints, beside: Ints) -> Floats:
+    """Log likelihood of a rate of its own inside and another one outside."""
+    return _of_rate(inside, size) + _of_rate(outside, beside)
+
+
+def _of_rate(hits: Ints, rows: Ints) -> Floats:
+    rate = np.clip(hits / np.maximum(rows, 1), 1e-9, 1 - 1e-9)
+    found: Floats = hits * np.log(rate) + (rows - hits) * np.log(1 - rate)
+    return found
