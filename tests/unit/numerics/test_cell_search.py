@@ -43,7 +43,7 @@ def accused(design, labels, codes):
 @pytest.mark.parametrize(("alike", "sure"), [(False, True), (True, False)])
 def test_two_things_that_are_held_need_a_weaker_second_view(alike, sure):
     """Where a third of the planted rows looks like the label they are held, but not surely."""
-    design, labels, _, rows = table(6, planted=30)
+    design, labels, _, rows = table(6, planted=45)
     rng = np.random.default_rng(7)
     held = rng.random((N, 12)) < 0.04
     held[rows] = False
