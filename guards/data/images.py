@@ -31,7 +31,7 @@ import numpy as np
 
 from guards.data.corners import corner_room, corners_of
 from guards.data.dataset import Dataset
-from guards.data.pictures import MAX_PIXELS, open_picture, quiet, stored_bytes
+from guards.data.pictures import GREY, MAX_PIXELS, open_picture, quiet, stored_bytes
 from guards.digest import cores
 from guards.errors import Unreadable
 
@@ -44,8 +44,7 @@ AT_ONCE = 2 * MAX_PIXELS  # pixels that all threads together decode; ten bytes e
 _LITTLE = 1 << 16  # of pictures so small no thread waits for another
 WORKING = 128  # pixels a side, at most, of pictures of unlike sizes
 BATCH, ENCODED = 4096, 1 << 26  # rows, and bytes, of encoded pictures in memory at once
-_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
-_DEEP = _GREY - {"1", "L", "LA", "La"}
+_DEEP = GREY - {"1", "L", "LA", "La"}
 _BILINEAR = 2  # PIL.Image.Resampling.BILINEAR, which averages over what it shrinks
 T = TypeVar("T")
 
@@ -129,7 +128,7 @@ def normal(picture: Image.Image) -> Image.Image:
     if picture.mode in _DEEP:
         # Pillow's own conversion would clip everything above 255 to white.
         return Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
-    return picture.convert("L" if picture.mode in _GREY else "RGB")
+    return picture.convert("L" if picture.mode in GREY else "RGB")
 
 
 def _each(
@@ -158,7 +157,7 @@ def _room(
     count: int, sizes: Counter[tuple[int, int]], modes: Counter[str], budget: int
 ) -> NDArray[np.uint8]:
     """Zeros (n, C, H, W) at the working size, shrunk until they fit the budget."""
-    channels = 1 if modes.keys() <= _GREY else 3
+    channels = 1 if modes.keys() <= GREY else 3
     width, height = working_size(sizes)
     factor = 1
     while count * channels * -(-width // factor) * -(-height // factor) > budget and factor < width:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 1 << 26  # 8192 x 8192, 192 MiB as RGB
 MAX_SCANNED = 1 << 31  # pixels times scans of a JPEG, in each of which all may be gone through
+GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _SCAN = b"\xff\xda"  # which pixels never look like: behind 0xff they have a zero
 
 
@@ -57,7 +58,8 @@ def try_out(data: bytes | None) -> None:
     """
     with quiet():
         try:
-            open_picture(data).convert("RGB")
+            picture = open_picture(data)
+            picture.convert("L" if picture.mode in GREY else "RGB")
         except MemoryError:
             raise
         except Exception:  # decoders raise a zoo on hostile bytes: OSError, SyntaxError, ...

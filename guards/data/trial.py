@@ -68,7 +68,7 @@ class Limits:
 
     memory: int
     seconds: float = 60
-    rate: int = MIB
+    rate: int = MIB // 4
     slow: int = 10
     most: int = _MOST
     ratio: int = 1000
