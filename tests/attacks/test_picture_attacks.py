@@ -69,7 +69,7 @@ def test_a_picture_that_takes_more_memory_than_there_is_ends_its_file(tmp_path, 
 
 
 def test_a_picture_that_takes_too_long_ends_its_file(tmp_path, slow):
-    stored(tmp_path, ordinary(1), *[slow] * 8)
+    stored(tmp_path, ordinary(1), *[slow] * 30)
     least = Limits(memory=2048 * MIB, seconds=1, rate=1 << 40)
     assert "seconds of the processor" in told(tmp_path, least)
 
