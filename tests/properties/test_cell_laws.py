@@ -51,7 +51,10 @@ def searched(numbers, labels, codes, held):
     ]
     view = looked(numbers, labels)
     found = search(view, numbers, families, codes, LIMITS, drawn(1), {"text": held})
-    spared = lambda _, its: (numbers, numbers[its])  # noqa: E731
+
+    def spared(_, its):
+        return numbers, numbers[its]
+
     return found, judged(found, LIMITS, 1e-3, spared, drawn(2))
 
 
